@@ -1,0 +1,91 @@
+//===- MoEInterfaces.td - Attribute interfaces of the moe dialect ----------===//
+//
+// A new router, score, normalisation or combination is one attribute that implements one of these
+// interfaces. No pass lists them; passes ask the interface.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_DIALECT_MOE_IR_MOEINTERFACES_TD
+#define MOE_DIALECT_MOE_IR_MOEINTERFACES_TD
+
+include "mlir/IR/OpBase.td"
+
+def MoE_ScoreAttrInterface : AttrInterface<"ScoreAttrInterface"> {
+  let cppNamespace = "::mlir::moe";
+  let description = [{
+    How router logits become scores. `logits` and the result are `tensor<TxExf32>`. A score of one token never
+    depends on another token.
+  }];
+  let methods = [
+    InterfaceMethod<"Builds the scores of `logits` (`tensor<TxExf32>`), same type.", "::mlir::Value", "buildScores",
+      (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::mlir::Value":$logits)>,
+  ];
+}
+
+def MoE_SelectionPolicyAttrInterface : AttrInterface<"SelectionPolicyAttrInterface"> {
+  let cppNamespace = "::mlir::moe";
+  let description = [{
+    Which experts a token goes to. A policy sees the scores of all tokens (`tensor<TxExf32>`) and gives ids
+    (`tensor<TxKxi32>`, -1: the slot is empty) and raw weights (`tensor<TxKxf32>`), K = slots.
+  }];
+  let methods = [
+    InterfaceMethod<"Number of slots per token when there are `experts` experts.", "int64_t", "getSlots",
+      (ins "int64_t":$experts)>,
+    InterfaceMethod<"The scope at which the choice is made.", "::mlir::moe::Scope", "getScope">,
+    InterfaceMethod<[{
+      Whether each token's choice depends on that token's scores alone. Only then may a pass reorder, tile, chunk
+      or shard the tokens of the selection.}], "bool", "isTokenIndependent">,
+    InterfaceMethod<"Whether a slot may stay empty (id -1).", "bool", "mayLeaveSlotsEmpty">,
+    InterfaceMethod<[{
+      Checks the policy against the number of experts; reports on `emitError` what is expected.}],
+      "::llvm::LogicalResult", "verifyExperts",
+      (ins "int64_t":$experts, "::llvm::function_ref<::mlir::InFlightDiagnostic()>":$emitError)>,
+    InterfaceMethod<"Builds the choice: {ids, weights}.", "std::pair<::mlir::Value, ::mlir::Value>", "buildSelection",
+      (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::mlir::Value":$scores)>,
+  ];
+}
+
+def MoE_NormalizationAttrInterface : AttrInterface<"NormalizationAttrInterface"> {
+  let cppNamespace = "::mlir::moe";
+  let description = [{
+    What happens to the raw weights of the selected experts, `tensor<TxKxf32>` to the same type. `ids`
+    (`tensor<TxKxi32>`) tells which slots are empty: their weight is 0 before and after.
+  }];
+  let methods = [
+    InterfaceMethod<"Builds the final weights.", "::mlir::Value", "buildWeights",
+      (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::mlir::Value":$ids, "::mlir::Value":$weights)>,
+  ];
+}
+
+def MoE_CombineAttrInterface : AttrInterface<"CombineAttrInterface"> {
+  let cppNamespace = "::mlir::moe";
+  let description = [{
+    How the rows that a token's experts give become one row. Everything is a scalar of the row's element type;
+    slots are visited in ascending order, so the result never depends on the batch.
+  }];
+  let methods = [
+    InterfaceMethod<"Adds one expert's element `value` with the slot's `weight` to `accumulator`.", "::mlir::Value",
+      "buildAccumulate",
+      (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::mlir::Value":$accumulator,
+           "::mlir::Value":$value, "::mlir::Value":$weight)>,
+  ];
+}
+
+def MoE_RecipeAttrInterface : AttrInterface<"RecipeAttrInterface"> {
+  let cppNamespace = "::mlir::moe";
+  let description = [{
+    How one tensor of the program is made from named tensors of a checkpoint. Recipes are trees; a stack is written
+    part by part, everything else needs the memory of the tensors it reads.
+  }];
+  let methods = [
+    InterfaceMethod<"Shape and element type of the tensor the recipe makes.", "::mlir::RankedTensorType",
+      "getTensorType">,
+    InterfaceMethod<[{
+      Makes the tensor, row major and little endian, and hands it to `sink` piece by piece, in order.}],
+      "::llvm::Error", "write",
+      (ins "::mlir::moe::TensorReader &":$reader,
+           "::llvm::function_ref<::llvm::Error(::llvm::ArrayRef<char>)>":$sink)>,
+  ];
+}
+
+#endif // MOE_DIALECT_MOE_IR_MOEINTERFACES_TD

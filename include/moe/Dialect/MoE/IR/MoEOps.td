@@ -1,0 +1,285 @@
+//===- MoEOps.td - Operations of the moe dialect ------------*- tablegen -*-===//
+//
+// Both altitudes: select and experts (what), plan, gather, grouped_matmul and combine (how).
+// Constraint labels (S1, E2, ...) are explained in docs/Spec.md and name the tests.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_DIALECT_MOE_IR_MOEOPS_TD
+#define MOE_DIALECT_MOE_IR_MOEOPS_TD
+
+include "moe/Dialect/MoE/IR/MoEAttrs.td"
+include "moe/Dialect/MoE/IR/MoETypes.td"
+include "mlir/Interfaces/DestinationStyleOpInterface.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+include "mlir/Interfaces/TilingInterface.td"
+
+class MoE_Op<string mnemonic, list<Trait> traits = []> : Op<MoE_Dialect, mnemonic, traits>;
+
+def MoE_Logits : 2DTensorOf<[F32]>;
+def MoE_Rows : TensorRankOf<[F32, F16, BF16], [2]>;
+def MoE_FloatRows : 2DTensorOf<[F32]>;
+def MoE_Ids : 2DTensorOf<[I32]>;
+def MoE_Offsets : 1DTensorOf<[Index]>;
+def MoE_RowIndices : TensorRankOf<[Index, I32, I64], [1]>;
+def MoE_Slots : 2DTensorOf<[Index]>;
+
+//===----------------------------------------------------------------------===//
+// Routing
+//===----------------------------------------------------------------------===//
+
+def MoE_SelectOp : MoE_Op<"select", [Pure,
+    DeclareOpInterfaceMethods<InferTypeOpInterface>,
+    DeclareOpInterfaceMethods<TilingInterface, ["getLoopIteratorTypes", "getIterationDomain"]>]> {
+  let summary = "chooses experts for each token from router logits";
+  let description = [{
+    `logits` is `[tokens, experts]`. The scores are `score(logits)`; `policy` chooses from the scores (plus `bias`, one
+    number per expert, if given: it takes part in the choice and not in the weights); `normalize` turns the scores of
+    the chosen into weights, which are then multiplied by `scale`.
+
+    ```mlir
+    %routing = moe.select %logits policy(#moe.top_k<2>) score(#moe.softmax) normalize(#moe.sum_to_one)
+      : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 2>
+    ```
+  }];
+  let arguments = (ins MoE_Logits:$logits, Optional<1DTensorOf<[F32]>>:$bias,
+    MoE_SelectionPolicyAttrInterface:$policy, MoE_ScoreAttrInterface:$score,
+    MoE_NormalizationAttrInterface:$normalization, DefaultValuedAttr<F32Attr, "1.0f">:$scale);
+  let results = (outs MoE_RoutingType:$routing);
+  let assemblyFormat = [{
+    $logits (`bias` `(` $bias^ `:` type($bias) `)`)? `policy` `(` $policy `)` `score` `(` $score `)`
+    `normalize` `(` $normalization `)` (`scale` `(` $scale^ `)`)? attr-dict `:` type($logits) `->` type($routing)
+  }];
+  let hasVerifier = 1;
+}
+
+def MoE_MakeRoutingOp : MoE_Op<"make_routing", [Pure]> {
+  let summary = "a routing from plain tensors of ids and weights";
+  let description = [{
+    Says routing that comes from outside: domain ids, recorded or overridden choices. An id of -1 is an empty slot;
+    ids must lie in [-1, experts).
+
+    ```mlir
+    %routing = moe.make_routing %ids, %weights
+      : tensor<?x2xi32>, tensor<?x2xf32> -> !moe.routing<? x 8, slots = 2>
+    ```
+  }];
+  let arguments = (ins MoE_Ids:$ids, MoE_FloatRows:$weights);
+  let results = (outs MoE_RoutingType:$routing);
+  let assemblyFormat = "$ids `,` $weights attr-dict `:` type($ids) `,` type($weights) `->` type($routing)";
+  let hasVerifier = 1;
+}
+
+def MoE_RoutingPartsOp : MoE_Op<"routing_parts", [Pure, DeclareOpInterfaceMethods<InferTypeOpInterface>]> {
+  let summary = "the ids and weights of a routing as plain tensors";
+  let description = [{
+    ```mlir
+    %ids, %weights = moe.routing_parts %routing : !moe.routing<? x 8, slots = 2> -> tensor<?x2xi32>, tensor<?x2xf32>
+    ```
+  }];
+  let arguments = (ins MoE_RoutingType:$routing);
+  let results = (outs MoE_Ids:$ids, MoE_FloatRows:$weights);
+  let assemblyFormat = "$routing attr-dict `:` type($routing) `->` type($ids) `,` type($weights)";
+  let hasFolder = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Banks
+//===----------------------------------------------------------------------===//
+
+def MoE_MakeBankOp : MoE_Op<"make_bank", [Pure, DeclareOpInterfaceMethods<InferTypeOpInterface>]> {
+  let summary = "a bank from its component tensors";
+  let description = [{
+    ```mlir
+    %bank = moe.make_bank %data : tensor<8x96x64xf32> -> !moe.bank<tensor<8x96x64xf32>>
+    ```
+  }];
+  let arguments = (ins Variadic<AnyStaticShapeTensor>:$components);
+  let results = (outs MoE_BankType:$bank);
+  let assemblyFormat = "$components attr-dict `:` type($components) `->` type($bank)";
+  let hasVerifier = 1;
+}
+
+def MoE_BankPartsOp : MoE_Op<"bank_parts", [Pure, DeclareOpInterfaceMethods<InferTypeOpInterface>]> {
+  let summary = "the component tensors of a bank";
+  let description = [{
+    ```mlir
+    %data = moe.bank_parts %bank : !moe.bank<tensor<8x96x64xf32>> -> tensor<8x96x64xf32>
+    ```
+  }];
+  let arguments = (ins MoE_BankType:$bank);
+  let results = (outs Variadic<AnyStaticShapeTensor>:$components);
+  let assemblyFormat = "$bank attr-dict `:` type($bank) `->` type($components)";
+  let hasFolder = 1;
+}
+
+//===----------------------------------------------------------------------===//
+// Experts
+//===----------------------------------------------------------------------===//
+
+def MoE_ExpertsOp : MoE_Op<"experts", [AttrSizedOperandSegments, RecursiveMemoryEffects, IsolatedFromAbove,
+    SingleBlockImplicitTerminator<"YieldOp">]> {
+  let summary = "applies to each token the experts it is routed to, and combines what they give";
+  let description = [{
+    Each body region is the program of one expert *class*: an ordinary tensor program over the rows that came to the
+    expert. Its block arguments are the rows (`tensor<?xH>`), then for each bank its components for this expert,
+    then the shared operands as they are, then the expert's slice of each state tensor. It yields the output rows
+    (`tensor<?xM>`, as many as came in), then the new state slices.
+
+    `classes` maps each expert to its region; without it there is one region for all. Row i of the result is
+    `combine` over the slots of token i; a token with no expert gets zeros. State tensors have the expert as first
+    extent; a state result is its operand with the slices of experts that ran replaced.
+
+    ```mlir
+    %y = moe.experts rows(%x : tensor<?x64xf32>) routed_by(%routing : !moe.routing<? x 8, slots = 2>)
+           banks(%up, %down : !moe.bank<tensor<8x96x64xf32>>, !moe.bank<tensor<8x64x96xf32>>)
+           combine(#moe.weighted_sum) -> tensor<?x64xf32> {
+    ^bb0(%rows: tensor<?x64xf32>, %u: tensor<96x64xf32>, %d: tensor<64x96xf32>):
+      ...
+      moe.yield %out : tensor<?x64xf32>
+    }
+    ```
+  }];
+  let arguments = (ins MoE_FloatRows:$rows, MoE_RoutingType:$routing, Variadic<MoE_BankType>:$banks,
+    Variadic<AnyType>:$shared, Variadic<AnyRankedTensor>:$state, MoE_CombineAttrInterface:$combine,
+    OptionalAttr<DenseI32ArrayAttr>:$classes);
+  let results = (outs MoE_FloatRows:$result, Variadic<AnyRankedTensor>:$new_state);
+  let regions = (region VariadicRegion<SizedRegion<1>>:$bodies);
+  let assemblyFormat = [{
+    `rows` `(` $rows `:` type($rows) `)` `routed_by` `(` $routing `:` type($routing) `)`
+    (`banks` `(` $banks^ `:` type($banks) `)`)? (`shared` `(` $shared^ `:` type($shared) `)`)?
+    (`state` `(` $state^ `:` type($state) `)`)? `combine` `(` $combine `)` (`classes` `(` $classes^ `)`)?
+    attr-dict `->` type($result) (`,` type($new_state)^)? $bodies
+  }];
+  let hasRegionVerifier = 1;
+  let hasVerifier = 1;
+}
+
+def MoE_YieldOp : MoE_Op<"yield", [Pure, Terminator, ReturnLike, ParentOneOf<["ExpertsOp", "GroupedMatmulOp"]>]> {
+  let summary = "gives the values of a body or epilogue region";
+  let description = [{
+    ```mlir
+    moe.yield %out : tensor<?x64xf32>
+    ```
+  }];
+  let arguments = (ins Variadic<AnyType>:$values);
+  let assemblyFormat = "attr-dict ($values^ `:` type($values))?";
+  let builders = [OpBuilder<(ins), [{ /* for the implicit terminator */ }]>];
+}
+
+//===----------------------------------------------------------------------===//
+// How: plan, gather, grouped product, combine
+//===----------------------------------------------------------------------===//
+
+def MoE_PlanOp : MoE_Op<"plan", [Pure, DeclareOpInterfaceMethods<InferTypeOpInterface>,
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface>]> {
+  let summary = "sorts the (token, slot) pairs of a routing by expert";
+  let description = [{
+    Gives `offsets` (`[experts + 1]`, ascending from 0: rows offsets[e] up to offsets[e+1] belong to expert e),
+    `tokens` (`[tokens * slots]`: the token of each row; entries from offsets[experts] on are 0) and `slots`
+    (`[tokens, slots]`: the row of each pair, -1 for an empty slot). Rows of one expert are in order of token, then slot.
+
+    ```mlir
+    %offsets, %tokens, %slots = moe.plan %routing
+      : !moe.routing<? x 8, slots = 2> -> tensor<9xindex>, tensor<?xindex>, tensor<?x2xindex>
+    ```
+  }];
+  let arguments = (ins MoE_RoutingType:$routing);
+  let results = (outs MoE_Offsets:$offsets, 1DTensorOf<[Index]>:$tokens, MoE_Slots:$slots);
+  let assemblyFormat = "$routing attr-dict `:` type($routing) `->` type($offsets) `,` type($tokens) `,` type($slots)";
+}
+
+def MoE_GatherOp : MoE_Op<"gather", [Pure, DestinationStyleOpInterface,
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface>,
+    DeclareOpInterfaceMethods<TilingInterface, ["getLoopIteratorTypes", "getIterationDomain",
+      "getTiledImplementation", "getResultTilePosition", "generateResultTileValue"]>]> {
+  let summary = "copies rows by index";
+  let description = [{
+    `result[r, :] = source[indices[r], :]`, converted to the element type of `init` where it is wider. Indices must
+    lie in the source.
+
+    ```mlir
+    %rows = moe.gather ins(%x : tensor<?x64xf32>) at(%tokens : tensor<?xindex>) outs(%init : tensor<?x64xf32>)
+              -> tensor<?x64xf32>
+    ```
+  }];
+  let arguments = (ins MoE_Rows:$source, MoE_RowIndices:$indices, MoE_Rows:$init);
+  let results = (outs MoE_Rows:$result);
+  let assemblyFormat = [{
+    `ins` `(` $source `:` type($source) `)` `at` `(` $indices `:` type($indices) `)`
+    `outs` `(` $init `:` type($init) `)` attr-dict `->` type($result)
+  }];
+  let extraClassDeclaration = "::mlir::MutableOperandRange getDpsInitsMutable() { return getInitMutable(); }";
+  let hasVerifier = 1;
+}
+
+def MoE_GroupedMatmulOp : MoE_Op<"grouped_matmul", [AttrSizedOperandSegments, RecursiveMemoryEffects,
+    DestinationStyleOpInterface, DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface>,
+    DeclareOpInterfaceMethods<TilingInterface, ["getLoopIteratorTypes", "getIterationDomain",
+      "getTiledImplementation", "getResultTilePosition", "generateResultTileValue"]>]> {
+  let summary = "matrix products of ragged groups of rows with one matrix per group, and an epilogue";
+  let description = [{
+    For each group e and each row r with offsets[e] <= r < offsets[e+1], for each column n < N:
+
+      product_i = sum over k ascending of rows[r', k] * bank_i[e, n, k]    (one per bank, f32)
+      result[r, n] = epilogue(product_0, product_1, ...)
+
+    where r' = indices[r] if `at` is given and r otherwise. Without an epilogue region there is one bank and the result
+    is its product. Rows outside all groups keep the value of `init`.
+
+    ```mlir
+    %h = moe.grouped_matmul ins(%x : tensor<?x64xf32>) at(%tokens : tensor<?xindex>)
+           banks(%gate, %up : !moe.bank<tensor<8x96x64xf32>>, !moe.bank<tensor<8x96x64xf32>>)
+           groups(%offsets : tensor<9xindex>) outs(%init : tensor<?x96xf32>) -> tensor<?x96xf32> {
+    ^bb0(%g: f32, %u: f32):
+      %p = arith.mulf %g, %u : f32
+      moe.yield %p : f32
+    }
+    ```
+  }];
+  let arguments = (ins MoE_FloatRows:$rows, Optional<MoE_RowIndices>:$indices, Variadic<MoE_BankType>:$banks,
+    MoE_Offsets:$offsets, MoE_FloatRows:$init);
+  let results = (outs MoE_FloatRows:$result);
+  let regions = (region MaxSizedRegion<1>:$epilogue);
+  let assemblyFormat = [{
+    `ins` `(` $rows `:` type($rows) `)` (`at` `(` $indices^ `:` type($indices) `)`)?
+    `banks` `(` $banks `:` type($banks) `)` `groups` `(` $offsets `:` type($offsets) `)`
+    `outs` `(` $init `:` type($init) `)` attr-dict `->` type($result) ($epilogue^)?
+  }];
+  let extraClassDeclaration = [{
+    ::mlir::MutableOperandRange getDpsInitsMutable() { return getInitMutable(); }
+    int64_t getGroups() { return getOffsets().getType().getDimSize(0) - 1; }
+    bool hasEpilogue() { return !getEpilogue().empty(); }
+  }];
+  let hasVerifier = 1;
+  let hasRegionVerifier = 1;
+}
+
+def MoE_CombineOp : MoE_Op<"combine", [Pure, DestinationStyleOpInterface,
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface>,
+    DeclareOpInterfaceMethods<TilingInterface, ["getLoopIteratorTypes", "getIterationDomain",
+      "getTiledImplementation", "getResultTilePosition", "generateResultTileValue"]>]> {
+  let summary = "each token sums the rows its experts gave";
+  let description = [{
+    `result[t, :] = init[t, :]`, then for each slot s ascending with slots[t, s] >= 0:
+    `kind` adds `rows[slots[t, s], :]` with `weights[t, s]`. Parallel over tokens and columns only: no two iterations
+    write the same element.
+
+    ```mlir
+    %y = moe.combine ins(%rows : tensor<?x64xf32>) at(%slots : tensor<?x2xindex>) weights(%weights : tensor<?x2xf32>)
+           kind(#moe.weighted_sum) outs(%init : tensor<?x64xf32>) -> tensor<?x64xf32>
+    ```
+  }];
+  let arguments = (ins MoE_FloatRows:$rows, MoE_Slots:$slots, MoE_FloatRows:$weights, MoE_CombineAttrInterface:$kind,
+    MoE_FloatRows:$init);
+  let results = (outs MoE_FloatRows:$result);
+  let assemblyFormat = [{
+    `ins` `(` $rows `:` type($rows) `)` `at` `(` $slots `:` type($slots) `)` `weights` `(` $weights `:` type($weights) `)`
+    `kind` `(` $kind `)` `outs` `(` $init `:` type($init) `)` attr-dict `->` type($result)
+  }];
+  let extraClassDeclaration = "::mlir::MutableOperandRange getDpsInitsMutable() { return getInitMutable(); }";
+  let hasVerifier = 1;
+}
+
+#endif // MOE_DIALECT_MOE_IR_MOEOPS_TD
