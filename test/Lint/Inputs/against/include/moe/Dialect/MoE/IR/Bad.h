@@ -1,0 +1,2 @@
+// Includes a later stage.
+#include "moe/Pipelines/Stages.h"

@@ -1,0 +1,2 @@
+// The runtime must not know LLVM.
+#include "llvm/ADT/StringRef.h"

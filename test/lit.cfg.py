@@ -1,0 +1,104 @@
+"""The lit suite of the compiler: which files are tests, what their RUN lines may say, what this machine can run.
+
+Substitutions
+  moe-opt moe-compile moe-lsp-server    our tools (given 600 s each)
+  FileCheck not split-file mlir-opt ... the LLVM tools
+  %python %cc                           Debian's Python with NumPy; the C compiler
+  %models %reference %integration       test/Models, test/Reference, test/Integration
+  %moe_src %moe_bin                     the source folder; the folder of our tools
+Features
+  avx2 avx512                           this CPU has them (both imply FMA)
+  sanitize                              our code was built with sanitizers
+Parameters
+  roundtrip=1                           moe-opt runs with --verify-roundtrip
+"""
+import os
+
+import lit.formats
+import lit.llvm
+from lit.llvm.subst import ToolSubst
+
+lit.llvm.initialize(lit_config, config)
+llvm_config = lit.llvm.llvm_config
+
+config.name = "moe"
+config.test_format = lit.formats.ShTest(execute_external=False)
+config.suffixes = [".mlir", ".test"]
+config.excludes = ["Inputs", "Models"]
+config.test_source_root = os.path.join(config.moe_source_dir, "test")
+config.test_exec_root = os.path.join(config.moe_build_dir, "test")
+
+
+def cpu_flags():
+    """The flags of the first CPU that Linux lists; none where it lists none."""
+    try:
+        with open("/proc/cpuinfo") as file:
+            for line in file:
+                if line.startswith("flags"):
+                    return set(line.split(":", 1)[1].split())
+    except OSError:
+        pass
+    return set()
+
+
+flags = cpu_flags()
+if {"avx2", "fma"} <= flags:
+    config.available_features.add("avx2")
+if {"avx512f", "avx512bw", "avx512dq", "avx512vl", "fma"} <= flags:
+    config.available_features.add("avx512")
+if config.moe_sanitize:
+    config.available_features.add("sanitize")
+    llvm_config.with_environment("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")
+    # What a compiler tool still holds when it ends is given back by the system; leaks are not what is tested.
+    llvm_config.with_environment("ASAN_OPTIONS", "detect_leaks=0:abort_on_error=1")
+
+# Variables that one function captured must not satisfy the checks of the next.
+llvm_config.with_environment("FILECHECK_OPTS", "-enable-var-scope")
+llvm_config.with_environment("PATH", "/usr/bin:/bin")
+# Two tests run side by side, each with threads of its own.
+llvm_config.with_environment("OMP_WAIT_POLICY", "passive")
+
+tools_dir = os.path.join(config.moe_build_dir, "bin")
+roundtrip = ["--verify-roundtrip"] if lit_config.params.get("roundtrip", "0") not in ("0", "") else []
+
+
+def own_tool(name, extra_args=None):
+    # A hung tool fails its own test after a while instead of the whole run.
+    return ToolSubst(name, command=f"/usr/bin/timeout 600 {tools_dir}/{name}", extra_args=extra_args)
+
+
+llvm_config.add_tool_substitutions(
+    [
+        own_tool("moe-opt", roundtrip),
+        own_tool("moe-compile"),
+        own_tool("moe-lsp-server"),
+    ]
+    + [
+        ToolSubst(name, unresolved="fatal")
+        for name in (
+            "FileCheck",
+            "not",
+            "split-file",
+            "mlir-opt",
+            "mlir-translate",
+            "mlir-runner",
+            "llvm-objdump",
+            "llvm-nm",
+            "llvm-readelf",
+            "llc",
+            "opt",
+        )
+    ],
+    [config.llvm_tools_dir],
+)
+
+test_dir = config.test_source_root
+config.substitutions += [
+    ("%python", config.moe_python),
+    ("%cc", config.moe_cc),
+    ("%models", os.path.join(test_dir, "Models")),
+    ("%reference", os.path.join(test_dir, "Reference")),
+    ("%integration", f"{config.moe_python} {os.path.join(test_dir, 'Integration')}"),
+    ("%moe_src", config.moe_source_dir),
+    ("%moe_bin", tools_dir),
+]
