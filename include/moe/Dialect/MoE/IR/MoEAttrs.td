@@ -65,8 +65,8 @@ def MoE_KeepAttr : MoE_Normalization<"Keep", "keep"> {
 }
 def MoE_SumToOneAttr : MoE_Normalization<"SumToOne", "sum_to_one"> {
   let summary = "each weight divided by the sum of the token's weights";
-  let description = [{`w[s] / (sum over slots, ascending, of w + epsilon)`. `#moe.sum_to_one`, `#moe.sum_to_one<epsilon = 1.0e-20>`.}];
-  let parameters = (ins DefaultValuedParameter<"double", "0.0">:$epsilon);
+  let description = [{`w[s] / (sum over slots, ascending, of w + epsilon)`. `#moe.sum_to_one`, `#moe.sum_to_one<epsilon = 1.0e-20 : f32>`.}];
+  let parameters = (ins OptionalParameter<"::mlir::FloatAttr">:$epsilon);
   let assemblyFormat = "(`<` struct($epsilon)^ `>`)?";
 }
 def MoE_SoftmaxSelectedAttr : MoE_Normalization<"SoftmaxSelected", "softmax_selected"> {

@@ -33,6 +33,9 @@ def MoE_Dialect : Dialect {
   let hasRegionArgAttrVerify = 1;
   let hasRegionResultAttrVerify = 1;
   let extraClassDeclaration = [{
+    void registerTypes();
+    void registerAttributes();
+
     /// Discardable attributes the compiler understands; see docs/Spec.md, "Attributes of functions and modules".
     static constexpr llvm::StringLiteral kNameAttr = "moe.name";
     static constexpr llvm::StringLiteral kRoleAttr = "moe.role";

@@ -10,6 +10,7 @@
 
 include "moe/Dialect/MoE/IR/MoEAttrs.td"
 include "moe/Dialect/MoE/IR/MoETypes.td"
+include "mlir/Interfaces/ControlFlowInterfaces.td"
 include "mlir/Interfaces/DestinationStyleOpInterface.td"
 include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
@@ -49,7 +50,7 @@ def MoE_SelectOp : MoE_Op<"select", [Pure,
   let results = (outs MoE_RoutingType:$routing);
   let assemblyFormat = [{
     $logits (`bias` `(` $bias^ `:` type($bias) `)`)? `policy` `(` $policy `)` `score` `(` $score `)`
-    `normalize` `(` $normalization `)` (`scale` `(` $scale^ `)`)? attr-dict `:` type($logits) `->` type($routing)
+    `normalize` `(` $normalization `)` (`scale` `(` $scale^ `)`)? attr-dict `:` type($logits) `->` qualified(type($routing))
   }];
   let hasVerifier = 1;
 }
@@ -67,7 +68,7 @@ def MoE_MakeRoutingOp : MoE_Op<"make_routing", [Pure]> {
   }];
   let arguments = (ins MoE_Ids:$ids, MoE_FloatRows:$weights);
   let results = (outs MoE_RoutingType:$routing);
-  let assemblyFormat = "$ids `,` $weights attr-dict `:` type($ids) `,` type($weights) `->` type($routing)";
+  let assemblyFormat = "$ids `,` $weights attr-dict `:` type($ids) `,` type($weights) `->` qualified(type($routing))";
   let hasVerifier = 1;
 }
 
@@ -80,7 +81,7 @@ def MoE_RoutingPartsOp : MoE_Op<"routing_parts", [Pure, DeclareOpInterfaceMethod
   }];
   let arguments = (ins MoE_RoutingType:$routing);
   let results = (outs MoE_Ids:$ids, MoE_FloatRows:$weights);
-  let assemblyFormat = "$routing attr-dict `:` type($routing) `->` type($ids) `,` type($weights)";
+  let assemblyFormat = "$routing attr-dict `:` qualified(type($routing)) `->` type($ids) `,` type($weights)";
   let hasFolder = 1;
 }
 
@@ -147,7 +148,7 @@ def MoE_ExpertsOp : MoE_Op<"experts", [AttrSizedOperandSegments, RecursiveMemory
   let results = (outs MoE_FloatRows:$result, Variadic<AnyRankedTensor>:$new_state);
   let regions = (region VariadicRegion<SizedRegion<1>>:$bodies);
   let assemblyFormat = [{
-    `rows` `(` $rows `:` type($rows) `)` `routed_by` `(` $routing `:` type($routing) `)`
+    `rows` `(` $rows `:` type($rows) `)` `routed_by` `(` $routing `:` qualified(type($routing)) `)`
     (`banks` `(` $banks^ `:` type($banks) `)`)? (`shared` `(` $shared^ `:` type($shared) `)`)?
     (`state` `(` $state^ `:` type($state) `)`)? `combine` `(` $combine `)` (`classes` `(` $classes^ `)`)?
     attr-dict `->` type($result) (`,` type($new_state)^)? $bodies
@@ -173,7 +174,7 @@ def MoE_YieldOp : MoE_Op<"yield", [Pure, Terminator, ReturnLike, ParentOneOf<["E
 //===----------------------------------------------------------------------===//
 
 def MoE_PlanOp : MoE_Op<"plan", [Pure, DeclareOpInterfaceMethods<InferTypeOpInterface>,
-    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface>]> {
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>]> {
   let summary = "sorts the (token, slot) pairs of a routing by expert";
   let description = [{
     Gives `offsets` (`[experts + 1]`, ascending from 0: rows offsets[e] up to offsets[e+1] belong to expert e),
@@ -187,11 +188,11 @@ def MoE_PlanOp : MoE_Op<"plan", [Pure, DeclareOpInterfaceMethods<InferTypeOpInte
   }];
   let arguments = (ins MoE_RoutingType:$routing);
   let results = (outs MoE_Offsets:$offsets, 1DTensorOf<[Index]>:$tokens, MoE_Slots:$slots);
-  let assemblyFormat = "$routing attr-dict `:` type($routing) `->` type($offsets) `,` type($tokens) `,` type($slots)";
+  let assemblyFormat = "$routing attr-dict `:` qualified(type($routing)) `->` type($offsets) `,` type($tokens) `,` type($slots)";
 }
 
 def MoE_GatherOp : MoE_Op<"gather", [Pure, DestinationStyleOpInterface,
-    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface>,
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>,
     DeclareOpInterfaceMethods<TilingInterface, ["getLoopIteratorTypes", "getIterationDomain",
       "getTiledImplementation", "getResultTilePosition", "generateResultTileValue"]>]> {
   let summary = "copies rows by index";
@@ -215,7 +216,7 @@ def MoE_GatherOp : MoE_Op<"gather", [Pure, DestinationStyleOpInterface,
 }
 
 def MoE_GroupedMatmulOp : MoE_Op<"grouped_matmul", [AttrSizedOperandSegments, RecursiveMemoryEffects,
-    DestinationStyleOpInterface, DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface>,
+    DestinationStyleOpInterface, DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>,
     DeclareOpInterfaceMethods<TilingInterface, ["getLoopIteratorTypes", "getIterationDomain",
       "getTiledImplementation", "getResultTilePosition", "generateResultTileValue"]>]> {
   let summary = "matrix products of ragged groups of rows with one matrix per group, and an epilogue";
@@ -257,7 +258,7 @@ def MoE_GroupedMatmulOp : MoE_Op<"grouped_matmul", [AttrSizedOperandSegments, Re
 }
 
 def MoE_CombineOp : MoE_Op<"combine", [Pure, DestinationStyleOpInterface,
-    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface>,
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>,
     DeclareOpInterfaceMethods<TilingInterface, ["getLoopIteratorTypes", "getIterationDomain",
       "getTiledImplementation", "getResultTilePosition", "generateResultTileValue"]>]> {
   let summary = "each token sums the rows its experts gave";

@@ -1,0 +1,38 @@
+//===- Builders.h - Small tensor programs -----------------------*- C++ -*-===//
+//
+// What attributes, conversions and the importer build again and again out of linalg.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_DIALECT_MOE_IR_BUILDERS_H
+#define MOE_DIALECT_MOE_IR_BUILDERS_H
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/Value.h"
+
+namespace mlir::moe {
+
+using ScalarBody = llvm::function_ref<Value(OpBuilder &, Location, ValueRange)>;
+
+/// An uninitialised tensor with the shape of `like` (dynamic extents are read from it) and, if given, another element
+/// type.
+Value buildEmptyLike(OpBuilder &builder, Location loc, Value like, Type elementType = {});
+
+/// A tensor with the shape of `like` filled with `value`.
+Value buildFilledLike(OpBuilder &builder, Location loc, Value like, TypedAttr value);
+
+/// `body` applied to the corresponding elements of `inputs`, which have one shape; the result has the type of the first.
+Value buildElementwise(OpBuilder &builder, Location loc, ValueRange inputs, ScalarBody body);
+
+/// `tensor<MxN>` to `tensor<M>`: `body(x, accumulator)` over each row, from `init`.
+Value buildRowReduction(OpBuilder &builder, Location loc, Value input, TypedAttr init, ScalarBody body);
+
+/// Applies `body(x[m, n], row[m])` to each element of `tensor<MxN>`, `row` being `tensor<M>`.
+Value buildWithRow(OpBuilder &builder, Location loc, Value input, Value row, ScalarBody body);
+
+/// Softmax over each row of `tensor<MxNxf32>`: exp(x - max), divided by its sum.
+Value buildRowSoftmax(OpBuilder &builder, Location loc, Value input);
+
+} // namespace mlir::moe
+
+#endif // MOE_DIALECT_MOE_IR_BUILDERS_H

@@ -1,0 +1,90 @@
+//===- MoEDialect.cpp - The moe dialect -----------------------------------===//
+//
+// Registers the dialect's parts and verifies its discardable attributes.
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe/Dialect/MoE/IR/MoE.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "mlir/Interfaces/FunctionInterfaces.h"
+#include "llvm/ADT/StringSwitch.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+#include "moe/Dialect/MoE/IR/MoEDialect.cpp.inc"
+#include "moe/Dialect/MoE/IR/MoEEnums.cpp.inc"
+
+#include "moe/Dialect/MoE/IR/MoEAttrInterfaces.cpp.inc"
+
+void MoEDialect::initialize() {
+  registerTypes();
+  registerAttributes();
+  addOperations<
+#define GET_OP_LIST
+#include "moe/Dialect/MoE/IR/MoEOps.cpp.inc"
+      >();
+}
+
+/// The roles a function's argument or result can have; see docs/Spec.md.
+static bool isKnownRole(StringRef role) {
+  return llvm::StringSwitch<bool>(role)
+      .Cases({"data", "parameters", "tokens", "positions", "sequences"}, true)
+      .Cases({"first_row", "cache", "logits"}, true)
+      .Default(false);
+}
+
+/// Verifies `moe.name` and `moe.role` on an argument or a result of a function.
+static LogicalResult verifyValueAttribute(Operation *op, NamedAttribute attribute) {
+  auto text = dyn_cast<StringAttr>(attribute.getValue());
+  if (attribute.getName() == MoEDialect::kNameAttr)
+    return text ? success() : op->emitError("expected 'moe.name' to be a string");
+  if (attribute.getName() == MoEDialect::kRoleAttr) {
+    if (!text || !isKnownRole(text))
+      return op->emitError("expected 'moe.role' to be one of data, parameters, tokens, positions, sequences, "
+                           "first_row, cache, logits; got ")
+             << attribute.getValue();
+    return success();
+  }
+  return op->emitError("unknown attribute '") << attribute.getName() << "' on an argument or a result";
+}
+
+LogicalResult MoEDialect::verifyRegionArgAttribute(Operation *op, unsigned, unsigned, NamedAttribute attribute) {
+  return verifyValueAttribute(op, attribute);
+}
+
+LogicalResult MoEDialect::verifyRegionResultAttribute(Operation *op, unsigned, unsigned, NamedAttribute attribute) {
+  return verifyValueAttribute(op, attribute);
+}
+
+LogicalResult MoEDialect::verifyOperationAttribute(Operation *op, NamedAttribute attribute) {
+  StringRef name = attribute.getName();
+  if (name == kTargetAttr) {
+    if (!isa<CPUTargetAttr>(attribute.getValue()))
+      return op->emitError("expected 'moe.target' to be a #moe.cpu attribute");
+    return success();
+  }
+  if (name == kOffsetAttr || name == kWeightsSizeAttr) {
+    auto offset = dyn_cast<IntegerAttr>(attribute.getValue());
+    if (!offset || !offset.getType().isInteger(64) || offset.getInt() < 0)
+      return op->emitError("expected '") << name << "' to be a number of bytes (i64)";
+    return success();
+  }
+  if (name == kLanguageModelAttr) {
+    if (!isa<DictionaryAttr>(attribute.getValue()))
+      return op->emitError("expected 'moe.language_model' to be a dictionary");
+    return success();
+  }
+  if (name == kSummaryAttr) {
+    if (!isa<StringAttr>(attribute.getValue()))
+      return op->emitError("expected 'moe.summary' to be a string");
+    return success();
+  }
+  return op->emitError("unknown attribute '") << name << "'";
+}

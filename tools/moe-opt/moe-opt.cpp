@@ -1,0 +1,20 @@
+//===- moe-opt.cpp - The pass driver --------------------------------------===//
+//
+// mlir-opt with our dialect: every pass and every stage runs alone.
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe/Dialect/MoE/IR/MoE.h"
+
+#include "mlir/IR/DialectRegistry.h"
+#include "mlir/InitAllDialects.h"
+#include "mlir/InitAllPasses.h"
+#include "mlir/Tools/mlir-opt/MlirOptMain.h"
+
+int main(int argc, char **argv) {
+  mlir::registerAllPasses();
+  mlir::DialectRegistry registry;
+  mlir::registerAllDialects(registry);
+  registry.insert<mlir::moe::MoEDialect>();
+  return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "MoE compiler: passes and stages\n", registry));
+}
