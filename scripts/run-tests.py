@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs lit over a configured test folder and ends with one line that counts the tests.
 
-run-tests.py BUILD_TEST_FOLDER [--jobs N] [LIT_OPTION...]
+run-tests.py BUILD_TEST_FOLDER [LIT_OPTION...]
 """
 import json
 import os

@@ -29,4 +29,4 @@ done
 
 "$root/scripts/setup.sh" "${cmake_options[@]}"
 echo "== testing"
-exec /usr/bin/python3 "$root/scripts/run-tests.py" "$BUILD/test" --jobs "${JOBS:-$(nproc)}" "${lit_options[@]}"
+exec /usr/bin/python3 "$root/scripts/run-tests.py" "$BUILD/test" --workers "${JOBS:-$(nproc)}" "${lit_options[@]}"
