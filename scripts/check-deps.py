@@ -14,7 +14,8 @@ ALLOWED = {
     "Conversion": {"IR", "Transforms"},
     "CPU": {"IR", "Transforms", "Conversion"},
     "GPU": {"IR", "Transforms", "Conversion"},
-    "Import": {"IR"},
+    # The packer writes the file that the runtime's Program.h describes.
+    "Import": {"IR", "Runtime"},
     # The emitter writes the constants that the runtime's Program.h declares, and the weights of recipes.
     "Target": {"IR", "Runtime"},
     "Pipelines": {"IR", "Transforms", "Conversion", "CPU", "GPU"},

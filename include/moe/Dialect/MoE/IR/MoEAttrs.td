@@ -99,6 +99,7 @@ def MoE_SourceAttr : MoE_Recipe<"Source", "source"> {
   let description = [{`#moe.source<"model.norm.weight", tensor<64xf32>>`. Name, shape and type must be those of the file.}];
   let parameters = (ins StringRefParameter<>:$name, "::mlir::RankedTensorType":$type);
   let assemblyFormat = "`<` $name `,` $type `>`";
+  let genVerifyDecl = 1;
 }
 def MoE_StackAttr : MoE_Recipe<"Stack", "stack"> {
   let summary = "recipes of one type, stacked along a new first dimension";
