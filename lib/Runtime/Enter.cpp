@@ -1,0 +1,122 @@
+// The crossing into generated code and what that code calls back: memory,
+// loads and times, all of the session that runs on this thread.
+#include "Error.h"
+#include "Model.h"
+
+#include <cstdio>
+#include <cstdlib>
+
+using namespace moe::runtime;
+
+// OpenMP's C interface, declared here since no header of it is at a fixed
+// place. Weak: a program without parallel loops does not link the library.
+extern "C" {
+__attribute__((weak)) void omp_set_num_threads(int);
+__attribute__((weak)) int omp_get_max_threads(void);
+}
+
+namespace {
+/// The session of the call in progress; null outside of calls and on the
+/// threads of parallel loops.
+thread_local moe_session *currentSession = nullptr;
+
+/// Makes a session current and sets the thread count, for the time of a call.
+class Scope {
+public:
+  explicit Scope(moe_session &session) : outer(currentSession) {
+    currentSession = &session;
+    if (omp_get_max_threads && omp_set_num_threads) {
+      threads = omp_get_max_threads();
+      omp_set_num_threads(session.threads);
+    }
+    if (session.profiled)
+      session.profile.beginCall();
+    session.load.beginCall();
+  }
+  ~Scope() {
+    if (currentSession->profiled)
+      currentSession->profile.endCall();
+    if (threads)
+      omp_set_num_threads(threads);
+    currentSession = outer;
+  }
+  Scope(const Scope &) = delete;
+  Scope &operator=(const Scope &) = delete;
+
+private:
+  moe_session *outer;
+  int threads = 0;
+};
+} // namespace
+
+/// Apart from everything with destructors, since longjmp returns to it. False
+/// if the work space could not grow.
+static bool run(moe_session &session, void (*entry)(void **)) {
+  if (setjmp(session.outOfMemory))
+    return false;
+  entry(session.arguments.data());
+  return true;
+}
+
+void moe::runtime::enter(moe_session &session,
+                         const moe_function_info &function) {
+  Scope scope(session);
+  // Results of the previous call end here, as the interface says.
+  session.workspace.release(0);
+  if (!run(session, function.entry)) {
+    session.workspace.release(0);
+    fail(MOE_OUT_OF_MEMORY,
+         "out of memory: " + quote(function.name) + " asked for " +
+             bytesText(session.failedBytes) + " of work space beside " +
+             bytesText(session.workspace.reserved()) +
+             "; fewer tokens at a time need less");
+  }
+}
+
+/// Generated code allocates from serial code of a call only.
+static moe_session &current() {
+  if (!currentSession) {
+    std::fputs("error: internal: work space used outside of a call\n", stderr);
+    std::abort();
+  }
+  return *currentSession;
+}
+
+void *_mlir_memref_to_llvm_aligned_alloc(size_t alignment, size_t bytes) {
+  moe_session &session = current();
+  void *memory =
+      session.workspace.allocate(bytes, alignment < 64 ? 64 : alignment);
+  if (memory)
+    return memory;
+  session.failedBytes = bytes;
+  std::longjmp(session.outOfMemory, 1);
+}
+
+void *_mlir_memref_to_llvm_alloc(size_t bytes) {
+  return _mlir_memref_to_llvm_aligned_alloc(64, bytes);
+}
+
+// Memory goes back by moe_workspace_release, all at once.
+void _mlir_memref_to_llvm_free(void *) {}
+
+int64_t moe_workspace_mark(void) { return current().workspace.mark(); }
+
+void moe_workspace_release(int64_t mark) { current().workspace.release(mark); }
+
+void moe_record_load(const int64_t *offsets, int64_t experts) {
+  moe_session &session = current();
+  if (session.recordLoad)
+    session.load.record(offsets, experts);
+}
+
+void moe_profile_begin(const char *kernel) {
+  moe_session &session = current();
+  if (session.profiled)
+    session.profile.begin(kernel);
+}
+
+void moe_profile_end(const char *kernel) {
+  moe_session &session = current();
+  if (session.profiled)
+    session.profile.end(kernel);
+}

@@ -1,0 +1,261 @@
+// --tokens: prompt in, logits or greedy continuation out, and their --bench.
+#include "Commands.h"
+#include "Error.h"
+#include "Files.h"
+#include "Model.h"
+#include "Npy.h"
+#include "Statistics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <optional>
+
+using namespace moe::runtime;
+
+/// The ids of a token file, checked against the vocabulary.
+static std::vector<int32_t> readTokens(const std::string &path,
+                                       int64_t vocabulary) {
+  Tensor tensor = readNpy(path);
+  const moe_tensor &view = tensor.view;
+  auto bad = [&](const std::string &why) {
+    fail(MOE_INVALID_ARGUMENT, "token file " + quote(path) + " " + why);
+  };
+  if (view.element_type != MOE_I32 && view.element_type != MOE_I64)
+    bad(std::string("holds ") + elementTypeName(view.element_type) +
+        " elements, expected i32 or i64");
+  if (view.rank != 1)
+    bad("has shape " + shapeText(view.shape, view.rank) +
+        ", expected rank 1: [T]");
+  if (view.shape[0] == 0)
+    bad("is empty, expected at least one token");
+  if (view.shape[0] > INT32_MAX)
+    bad("has more tokens than any context");
+  std::vector<int32_t> ids(view.shape[0]);
+  for (size_t i = 0; i < ids.size(); ++i) {
+    int64_t id = view.element_type == MOE_I32
+                     ? static_cast<const int32_t *>(view.data)[i]
+                     : static_cast<const int64_t *>(view.data)[i];
+    if (id < 0 || id >= vocabulary)
+      bad(format("has id %lld at index %zu, expected 0 to %lld (the "
+                 "vocabulary)",
+                 static_cast<long long>(id), i,
+                 static_cast<long long>(vocabulary - 1)));
+    ids[i] = static_cast<int32_t>(id);
+  }
+  return ids;
+}
+
+/// The largest logit's id, the lowest of equal ones; NaN never wins.
+static int32_t argmax(const std::vector<float> &logits) {
+  size_t best = logits.size();
+  for (size_t i = 0; i < logits.size(); ++i)
+    if (!std::isnan(logits[i]) &&
+        (best == logits.size() || logits[i] > logits[best]))
+      best = i;
+  if (best == logits.size())
+    fail(MOE_INVALID_ARGUMENT,
+         "every logit is NaN, so that there is no next token: the weights hold "
+         "values that are not finite, or too large");
+  return static_cast<int32_t>(best);
+}
+
+namespace {
+/// A prompt and what follows it, in one session.
+class Run {
+public:
+  Run(moe_session &session, const moe_program_info &program,
+      std::vector<int32_t> prompt, int64_t chunk)
+      : session(session), prompt(std::move(prompt)), chunk(chunk),
+        last(program.vocabulary) {}
+
+  /// Feeds the prompt and leaves the last token's logits. With `file`, writes
+  /// those of every token to it.
+  void prefill(OutputFile *file) {
+    check(session, moe_session_reset(&session));
+    int64_t count = size();
+    int64_t width = static_cast<int64_t>(last.size());
+    std::vector<float> rows;
+    for (int64_t start = 0; start < count; start += chunk) {
+      int64_t step = std::min(chunk, count - start);
+      bool ends = start + step == count;
+      int64_t first = file ? 0 : ends ? step - 1 : step;
+      if (file)
+        rows.resize(step * width);
+      float *out = file ? rows.data() : last.data();
+      check(session,
+            moe_session_forward(&session, prompt.data() + start, nullptr,
+                                nullptr, step, first, out,
+                                (step - first) * width));
+      if (!file)
+        continue;
+      file->write(rows.data(), rows.size() * sizeof(float));
+      std::memcpy(last.data(), rows.data() + (step - 1) * width,
+                  width * sizeof(float));
+    }
+  }
+
+  /// Feeds one token and leaves its logits.
+  void decode(int32_t id) {
+    check(session,
+          moe_session_forward(&session, &id, nullptr, nullptr, 1, 0,
+                              last.data(), static_cast<int64_t>(last.size())));
+  }
+
+  int32_t next() const { return argmax(last); }
+  int64_t size() const { return static_cast<int64_t>(prompt.size()); }
+
+private:
+  moe_session &session;
+  std::vector<int32_t> prompt;
+  int64_t chunk;
+  std::vector<float> last; ///< logits of the last token fed
+};
+} // namespace
+
+static std::string idLine(const std::vector<int32_t> &ids) {
+  std::string line;
+  for (int32_t id : ids)
+    line += (line.empty() ? "" : " ") + std::to_string(id);
+  return line + "\n";
+}
+
+static std::vector<int32_t> generate(Run &run, const Options &options,
+                                     const moe_program_info &program) {
+  std::vector<int32_t> ids;
+  for (int64_t i = 0; i < options.generate; ++i) {
+    if (i)
+      run.decode(ids.back());
+    ids.push_back(run.next());
+    if (options.stopAtEos &&
+        std::find(program.eos, program.eos + program.num_eos, ids.back()) !=
+            program.eos + program.num_eos)
+      break;
+  }
+  return ids;
+}
+
+static double milliseconds(uint64_t start) {
+  return static_cast<double>(now() - start) / 1e6;
+}
+
+/// Tokens fed in all, for --record-load.
+static int64_t bench(Run &run, moe_session &session, const Options &options,
+                     int64_t steps) {
+  Timing prefill, decode;
+  std::vector<int32_t> ids;
+  auto round = [&](bool measured) {
+    ids.clear();
+    uint64_t start = now();
+    run.prefill(nullptr);
+    ids.push_back(run.next());
+    if (measured)
+      prefill.samples.push_back(milliseconds(start));
+    for (int64_t i = 0; i < steps; ++i) {
+      start = now();
+      run.decode(ids.back());
+      ids.push_back(run.next());
+      if (measured)
+        decode.samples.push_back(milliseconds(start));
+    }
+  };
+  round(false);
+  check(session, moe_session_clear(&session));
+  Repeats repeats(options.repeats);
+  while (repeats.more())
+    round(true);
+  ids.resize(static_cast<size_t>(options.generate));
+  if (!ids.empty())
+    print(idLine(ids));
+  print(format("{\"prefill_tokens\": %lld, \"prefill_ms\": %.6g, "
+               "\"decode_tokens\": %lld, \"decode_ms_per_token\": %.6g, "
+               "\"threads\": %d, \"context\": %lld, \"repeats\": %lld, "
+               "\"prefill_spread\": %.4g, \"decode_spread\": %.4g}\n",
+               static_cast<long long>(run.size()), prefill.median(),
+               static_cast<long long>(steps), decode.median(), session.threads,
+               static_cast<long long>(session.context),
+               static_cast<long long>(repeats.done()), prefill.spread(),
+               decode.spread()));
+  return (run.size() + steps) * repeats.done();
+}
+
+void moe::runtime::runTokens(moe_model &model, const Options &options) {
+  const moe_program_info &program = *moe_model_program(&model);
+  if (!program.is_language_model)
+    fail(MOE_INVALID_ARGUMENT, "this program is no language model: run one of "
+                               "its functions by --function, --help lists them");
+  std::vector<int32_t> prompt = readTokens(options.tokens, program.vocabulary);
+  int64_t count = static_cast<int64_t>(prompt.size());
+  int64_t limit = program.max_context > 0 ? program.max_context : INT32_MAX;
+  if (options.context > limit)
+    fail(MOE_INVALID_ARGUMENT,
+         format("--context is %lld, the model has at most %lld positions",
+                static_cast<long long>(options.context),
+                static_cast<long long>(limit)));
+  int64_t room = options.context ? options.context : limit;
+  // The last generated id is not fed back.
+  int64_t needed = count + std::max<int64_t>(options.generate - 1, 0);
+  if (needed > room)
+    fail(MOE_INVALID_ARGUMENT,
+         format("%lld prompt tokens%s need %lld positions, the context has %lld"
+                "%s",
+                static_cast<long long>(count),
+                options.generate
+                    ? format(" and %lld to generate",
+                             static_cast<long long>(options.generate))
+                          .c_str()
+                    : "",
+                static_cast<long long>(needed), static_cast<long long>(room),
+                options.context && needed <= limit ? " (--context)"
+                                                   : " (the model's limit)"));
+  // A measured decode feeds every id back, if the context has room for it.
+  int64_t steps = std::min(options.generate, room - count);
+  if (options.bench)
+    needed = std::max(needed, count + steps);
+
+  // Outputs are opened first: what cannot be written should not be computed.
+  std::optional<OutputFile> logits, load;
+  if (!options.logits.empty()) {
+    if (options.logits.size() < 4 ||
+        options.logits.compare(options.logits.size() - 4, 4, ".npy"))
+      fail(MOE_INVALID_ARGUMENT, "--logits got " + quote(options.logits) +
+                                     ", expected a name that ends in .npy");
+    logits.emplace(options.logits);
+  }
+  if (!options.recordLoad.empty())
+    load.emplace(options.recordLoad);
+
+  SessionHandle session =
+      makeSession(model, options, options.context ? options.context : needed);
+  Run run(*session, program, std::move(prompt),
+          options.prefillChunk ? options.prefillChunk : 2048);
+  int64_t fed = 0;
+  std::vector<int32_t> ids;
+  if (options.bench) {
+    fed = bench(run, *session, options, steps);
+  } else {
+    if (logits) {
+      moe_tensor shape{};
+      shape.element_type = MOE_F32;
+      shape.rank = 2;
+      shape.shape[0] = count;
+      shape.shape[1] = program.vocabulary;
+      writeNpyHeader(*logits, shape, "the logits");
+    }
+    run.prefill(logits ? &*logits : nullptr);
+    if (options.generate)
+      ids = generate(run, options, program);
+    fed = count + std::max<int64_t>(static_cast<int64_t>(ids.size()) - 1, 0);
+  }
+  if (load) {
+    std::string text = loadJson(*session, fed);
+    load->write(text.data(), text.size());
+    load->commit();
+  }
+  if (logits)
+    logits->commit();
+  if (options.profile)
+    printProfile(*session);
+  if (!ids.empty())
+    print(idLine(ids));
+}

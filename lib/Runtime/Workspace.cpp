@@ -1,0 +1,76 @@
+// The work space of a session: chunks from mmap, a stack discipline on top.
+// Nothing here throws, since generated code stands between it and its caller.
+#include "Workspace.h"
+
+#include <algorithm>
+#include <sys/mman.h>
+
+using namespace moe::runtime;
+
+static constexpr size_t firstChunk = size_t(8) << 20;
+static constexpr size_t hugePage = size_t(2) << 20;
+static constexpr int offsetBits = 48;
+/// Chunks double, so that this many are more than an address space holds.
+static constexpr size_t maxChunks = 64;
+
+void *moe::runtime::mapPages(size_t bytes) {
+  void *memory = mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  return memory == MAP_FAILED ? nullptr : memory;
+}
+
+void moe::runtime::unmapPages(void *memory, size_t bytes) {
+  if (memory)
+    munmap(memory, bytes);
+}
+
+Workspace::Workspace() { chunks.reserve(maxChunks); }
+
+Workspace::~Workspace() {
+  for (const Chunk &chunk : chunks)
+    unmapPages(chunk.memory, chunk.size);
+}
+
+void *Workspace::allocate(size_t bytes, size_t alignment) {
+  if (bytes >= (size_t(1) << offsetBits) - hugePage)
+    return nullptr;
+  bytes = std::max<size_t>(bytes, 1);
+  for (; current < chunks.size(); ++current, used = 0) {
+    size_t start = (used + alignment - 1) & ~(alignment - 1);
+    if (start <= chunks[current].size && bytes <= chunks[current].size - start) {
+      used = start + bytes;
+      return chunks[current].memory + start;
+    }
+  }
+  if (chunks.size() == maxChunks)
+    return nullptr;
+  size_t size = std::max<size_t>({firstChunk, bytes, reserved()});
+  size = (size + hugePage - 1) & ~(hugePage - 1);
+  // Unlike caches, this memory is about to be used: let the system refuse what
+  // it can never give.
+  void *memory = mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (memory == MAP_FAILED)
+    return nullptr;
+  madvise(memory, size, MADV_HUGEPAGE);
+  chunks.push_back({static_cast<char *>(memory), size});
+  used = bytes;
+  return memory;
+}
+
+int64_t Workspace::mark() const {
+  return static_cast<int64_t>(current) << offsetBits |
+         static_cast<int64_t>(used);
+}
+
+void Workspace::release(int64_t mark) {
+  current = static_cast<size_t>(mark >> offsetBits);
+  used = static_cast<size_t>(mark & ((int64_t(1) << offsetBits) - 1));
+}
+
+uint64_t Workspace::reserved() const {
+  uint64_t total = 0;
+  for (const Chunk &chunk : chunks)
+    total += chunk.size;
+  return total;
+}
