@@ -5,6 +5,7 @@ Substitutions
   FileCheck not split-file mlir-opt ... the LLVM tools
   %python %cc                           Debian's Python with NumPy; the C compiler
   %models %reference %integration       test/Models, test/Reference, test/Integration
+  %fake_program                         a program as moe-compile makes them, but written by hand in C
   %moe_src %moe_bin                     the source folder; the folder of our tools
 Features
   avx2 avx512                           this CPU has them (both imply FMA)
@@ -99,6 +100,7 @@ config.substitutions += [
     ("%models", os.path.join(test_dir, "Models")),
     ("%reference", os.path.join(test_dir, "Reference")),
     ("%integration", f"{config.moe_python} {os.path.join(test_dir, 'Integration')}"),
+    ("%fake_program", os.path.join(config.moe_build_dir, "test", "Runtime", "moe-fake-program")),
     ("%moe_src", config.moe_source_dir),
     ("%moe_bin", tools_dir),
 ]

@@ -1,0 +1,221 @@
+/* A program as moe-compile would emit it, written by hand, so that the runtime
+ * is tested without the compiler: a language model whose numbers are easy to
+ * predict, and functions of every shape of argument.
+ *
+ * The model: the logits of a token at position p are all 0 but for
+ *   id  = (bias + sum of the ids at positions 0..p of its sequence) mod 16
+ * whose logit is 1, where bias is the first element of the weights. Id 15 makes
+ * every logit NaN, id 14 makes ids 3 and 5 tie at 2, id 13 asks for more work
+ * space than any machine has. The ids are kept in the cache as floats, so that a
+ * call sees earlier ones only through it.
+ */
+#include "moe/Runtime/Program.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { vocabulary = 16, max_context = 100, heads = 2, width = 4 };
+
+static float *element(const moe_descriptor *d) {
+  return (float *)d->aligned + d->offset;
+}
+
+static float *cacheRow(const moe_descriptor *cache, int64_t sequence,
+                       int64_t position) {
+  return element(cache) + sequence * cache->sizes_and_strides[4] +
+         position * cache->sizes_and_strides[5];
+}
+
+static void vectorResult(moe_descriptor *d, void *data, int64_t size) {
+  d->allocated = d->aligned = data;
+  d->offset = 0;
+  d->sizes_and_strides[0] = size;
+  d->sizes_and_strides[1] = 1;
+}
+
+static void matrixResult(moe_descriptor *d, void *data, int64_t rows,
+                         int64_t columns) {
+  d->allocated = d->aligned = data;
+  d->offset = 0;
+  d->sizes_and_strides[0] = rows;
+  d->sizes_and_strides[1] = columns;
+  d->sizes_and_strides[2] = columns;
+  d->sizes_and_strides[3] = 1;
+}
+
+/* Two routing plans over three experts: by the id, and all to the first. */
+static void recordLoads(const int32_t *tokens, int64_t count) {
+  int64_t rows[3] = {0, 0, 0};
+  for (int64_t i = 0; i < count; ++i)
+    ++rows[tokens[i] % 3];
+  int64_t byId[4] = {0, rows[0], rows[0] + rows[1], count};
+  int64_t first[4] = {0, count, count, count};
+  moe_record_load(byId, 3);
+  moe_record_load(first, 3);
+}
+
+static void oneRow(float *row, const moe_descriptor *cache, float bias,
+                   int32_t token, int64_t sequence, int64_t position) {
+  float sum = bias;
+  for (int64_t p = 0; p <= position; ++p)
+    sum += cacheRow(cache, sequence, p)[0];
+  for (int v = 0; v < vocabulary; ++v)
+    row[v] = token == 15 ? NAN : 0;
+  if (token == 14)
+    row[3] = row[5] = 2;
+  else if (token != 15)
+    row[(int)fmodf(sum, vocabulary)] = 1;
+}
+
+/* forward(tokens, positions, sequences, first_row, cache, parameters)
+ *   -> (logits, cache) */
+static void forward(void **arguments) {
+  const moe_descriptor *tokens = arguments[0], *positions = arguments[1],
+                       *sequences = arguments[2], *cache = arguments[4],
+                       *parameters = arguments[5];
+  int64_t firstRow = *(const int64_t *)arguments[3];
+  int64_t count = tokens->sizes_and_strides[0];
+  const int32_t *id = tokens->aligned, *position = positions->aligned,
+                *sequence = sequences->aligned;
+  float bias = *(const float *)((char *)parameters->aligned + 4096);
+
+  moe_profile_begin("store");
+  int64_t mark = moe_workspace_mark();
+  for (int64_t i = 0; i < count; ++i) {
+    if (id[i] == 13)
+      memset(_mlir_memref_to_llvm_alloc((size_t)1 << 60), 0, 1);
+    float *scratch = _mlir_memref_to_llvm_alloc(sizeof(float) * width);
+    scratch[0] = (float)id[i];
+    cacheRow(cache, sequence[i], position[i])[0] = scratch[0];
+    _mlir_memref_to_llvm_free(scratch);
+  }
+  moe_workspace_release(mark);
+  moe_profile_end("store");
+
+  recordLoads(id, count);
+  moe_profile_begin("logits");
+  int64_t rows = count - firstRow;
+  float *logits = _mlir_memref_to_llvm_aligned_alloc(
+      64, sizeof(float) * (size_t)(rows * vocabulary));
+  for (int64_t i = firstRow; i < count; ++i)
+    oneRow(logits + (i - firstRow) * vocabulary, cache, bias, id[i],
+           sequence[i], position[i]);
+  moe_profile_end("logits");
+  matrixResult(arguments[6], logits, rows, vocabulary);
+  *(moe_descriptor *)arguments[7] = *cache;
+}
+
+/* scale(x: f32[?, 4], factor: f32[], times: index) -> (y: f32[?, 4] = x *
+ * factor * times, sums: f32[?] over the rows of y) */
+static void scale(void **arguments) {
+  const moe_descriptor *x = arguments[0];
+  float factor =
+      *element(arguments[1]) * (float)*(const int64_t *)arguments[2];
+  int64_t rows = x->sizes_and_strides[0];
+  float *y = _mlir_memref_to_llvm_alloc(sizeof(float) * (size_t)(rows * 4));
+  float *sums = _mlir_memref_to_llvm_alloc(sizeof(float) * (size_t)rows);
+  for (int64_t i = 0; i < rows; ++i) {
+    sums[i] = 0;
+    for (int64_t j = 0; j < 4; ++j) {
+      y[i * 4 + j] = element(x)[i * 4 + j] * factor;
+      sums[i] += y[i * 4 + j];
+    }
+  }
+  matrixResult(arguments[3], y, rows, 4);
+  vectorResult(arguments[4], sums, rows);
+}
+
+/* transpose(x: f32[?, ?]) -> f32[?, ?]: only the strides change. */
+static void transpose(void **arguments) {
+  const moe_descriptor *x = arguments[0];
+  moe_descriptor *y = arguments[1];
+  *y = *x;
+  for (int i = 0; i < 2; ++i) {
+    y->sizes_and_strides[i] = x->sizes_and_strides[1 - i];
+    y->sizes_and_strides[2 + i] = x->sizes_and_strides[3 - i];
+  }
+}
+
+/* same(one vector of each element type) -> the same vectors */
+static void same(void **arguments) {
+  for (int i = 0; i < 9; ++i)
+    memcpy(arguments[9 + i], arguments[i],
+           sizeof(void *) * 2 + sizeof(int64_t) * 3);
+}
+
+#define VECTOR(name, type)                                                     \
+  { name, type, MOE_ROLE_DATA, 1, 0, {MOE_DYNAMIC} }
+#define CACHE                                                                  \
+  {                                                                            \
+    "cache", MOE_F32, MOE_ROLE_CACHE, 4, 0, {                                  \
+      MOE_DYNAMIC, MOE_DYNAMIC, heads, width                                   \
+    }                                                                          \
+  }
+
+static const moe_value_info forwardInputs[] = {
+    {"tokens", MOE_I32, MOE_ROLE_TOKENS, 1, 0, {MOE_DYNAMIC}},
+    {"positions", MOE_I32, MOE_ROLE_POSITIONS, 1, 0, {MOE_DYNAMIC}},
+    {"sequences", MOE_I32, MOE_ROLE_SEQUENCES, 1, 0, {MOE_DYNAMIC}},
+    {"first_row", MOE_I64, MOE_ROLE_FIRST_ROW, 0, 1, {0}},
+    CACHE,
+    {"parameters", MOE_I8, MOE_ROLE_PARAMETERS, 1, 0, {MOE_DYNAMIC}},
+};
+static const moe_value_info forwardOutputs[] = {
+    {"logits", MOE_F32, MOE_ROLE_LOGITS, 2, 0, {MOE_DYNAMIC, vocabulary}},
+    CACHE,
+};
+static const moe_value_info scaleInputs[] = {
+    {"x", MOE_F32, MOE_ROLE_DATA, 2, 0, {MOE_DYNAMIC, 4}},
+    {"factor", MOE_F32, MOE_ROLE_DATA, 0, 0, {0}},
+    {"times", MOE_I64, MOE_ROLE_DATA, 0, 1, {0}},
+};
+static const moe_value_info scaleOutputs[] = {
+    {"y", MOE_F32, MOE_ROLE_DATA, 2, 0, {MOE_DYNAMIC, 4}},
+    VECTOR("sums", MOE_F32),
+};
+static const moe_value_info matrix[] = {
+    {"x", MOE_F32, MOE_ROLE_DATA, 2, 0, {MOE_DYNAMIC, MOE_DYNAMIC}}};
+static const moe_value_info vectors[] = {
+    VECTOR("f32", MOE_F32), VECTOR("f16", MOE_F16), VECTOR("bf16", MOE_BF16),
+    VECTOR("i32", MOE_I32), VECTOR("i64", MOE_I64), VECTOR("i8", MOE_I8),
+    VECTOR("u8", MOE_U8),   VECTOR("bool", MOE_BOOL), VECTOR("f64", MOE_F64)};
+
+static const moe_function_info functions[] = {
+    {"forward", "", 6, 2, forwardInputs, forwardOutputs, forward},
+    {"scale", "multiplies every element by factor and times", 3, 2, scaleInputs,
+     scaleOutputs, scale},
+    {"transpose", "", 1, 1, matrix, matrix, transpose},
+    {"same", "", 9, 9, vectors, vectors, same},
+};
+static const moe_parameter_info parameters[] = {
+    {"bias", MOE_F32, 1, {4}, MOE_WEIGHTS_SECTION, 16}};
+static const int32_t eos[] = {1, 2};
+static const int32_t moeLayers[] = {1, 3};
+
+/* Tests of the CPU check compile this file for a CPU that does not exist. */
+#ifndef FAKE_FEATURES
+#define FAKE_FEATURES "sse2,cmov"
+#endif
+
+const moe_program_info moe_program = {
+    sizeof(moe_program_info),
+    MOE_PROGRAM_VERSION,
+    "moe-compile 0.0.0 (by hand)",
+    "fake-cpu",
+    FAKE_FEATURES,
+    "--fake",
+    {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16},
+    MOE_WEIGHTS_SECTION + 64,
+    sizeof(functions) / sizeof(functions[0]),
+    1,
+    functions,
+    parameters,
+    1,
+    2,
+    eos,
+    vocabulary,
+    max_context,
+    2,
+    0,
+    moeLayers,
+};
