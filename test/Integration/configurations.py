@@ -1,0 +1,103 @@
+"""Compiles random checkpoints of unusual sizes and compares the programs with the NumPy decoder.
+
+configurations.py TOOLS SCRATCH CASE... [-- MOE_COMPILE_FLAG...]
+"""
+import os
+import shutil
+
+import numpy as np
+
+import harness
+from harness import Failure
+from decoder import Decoder
+from make_checkpoint import make
+
+# Each case differs from the defaults of make_checkpoint (hidden size 52, expert width 37, 7 experts: multiples of
+# nothing) in what its name says. `tokens` is the length of the prompt.
+CASES = {
+    "mixtral-odd-sizes": dict(kind="mixtral"),
+    "mixtral-one-expert": dict(kind="mixtral", num_local_experts=1, num_experts_per_tok=1),
+    "mixtral-64-experts": dict(kind="mixtral", num_local_experts=64, num_experts_per_tok=5, tokens=161),
+    "mixtral-all-experts": dict(kind="mixtral", num_experts_per_tok=7),
+    "mixtral-top-1": dict(kind="mixtral", num_experts_per_tok=1),
+    "mixtral-window-3": dict(kind="mixtral", sliding_window=3),
+    "mixtral-window-7": dict(kind="mixtral", sliding_window=7, tokens=161),
+    "mixtral-f16": dict(kind="mixtral", storage="f16", shards=3),
+    "mixtral-one-token": dict(kind="mixtral", tokens=1),
+    "mixtral-heads-of-34": dict(kind="mixtral", head_dim=34, num_attention_heads=6, num_key_value_heads=2),
+    "mixtral-tiny": dict(kind="mixtral", hidden_size=2, intermediate_size=1, head_dim=2, num_attention_heads=1,
+                         num_hidden_layers=1, vocab_size=5, tokens=9),
+    "mixtral-defaults": dict(kind="mixtral", drop=["sliding_window", "rms_norm_eps", "tie_word_embeddings",
+                             "num_experts_per_tok", "rope_theta", "hidden_act"], rope_theta=1e6),
+    "olmoe-odd-sizes": dict(kind="olmoe"),
+    "olmoe-clip-qkv": dict(kind="olmoe", clip_qkv=0.5, num_key_value_heads=1, num_attention_heads=2),
+    "olmoe-renormalised": dict(kind="olmoe", norm_topk_prob=True, num_experts=64, num_experts_per_tok=8, storage="bf16"),
+    "olmoe-tied": dict(kind="olmoe", tie_word_embeddings=True, modern=True),
+    "qwen2_moe-odd-sizes": dict(kind="qwen2_moe"),
+    "qwen2_moe-dense-between": dict(kind="qwen2_moe", num_hidden_layers=4, decoder_sparse_step=2, mlp_only_layers=[3],
+                                    tokens=161),
+    "qwen2_moe-window": dict(kind="qwen2_moe", use_sliding_window=True, sliding_window=7, max_window_layers=2,
+                             num_hidden_layers=3, modern=True),
+    "qwen2_moe-f16": dict(kind="qwen2_moe", storage="f16", norm_topk_prob=True, num_experts=1, num_experts_per_tok=1),
+    "qwen3_moe-odd-sizes": dict(kind="qwen3_moe"),
+    "qwen3_moe-dense-first": dict(kind="qwen3_moe", num_hidden_layers=3, mlp_only_layers=[0, 2], modern=True),
+    "qwen3_moe-all-experts": dict(kind="qwen3_moe", num_experts_per_tok=7, norm_topk_prob=False),
+    "qwen3_moe-window-bias-tied": dict(kind="qwen3_moe", use_sliding_window=True, sliding_window=3, attention_bias=True,
+                                       tie_word_embeddings=True, storage="bf16", shards=2),
+}
+SEED = 11
+
+
+def drop_keys(folder, keys):
+    """Takes keys out of config.json: what is absent has the architecture's default."""
+    import json
+
+    path = os.path.join(folder, "config.json")
+    with open(path) as file:
+        config = json.load(file)
+    with open(path, "w") as file:
+        json.dump({key: value for key, value in config.items() if key not in keys}, file)
+
+
+def test_case(tools, scratch, name, flags):
+    case = dict(CASES[name])
+    tokens, dropped = case.pop("tokens", 37), case.pop("drop", [])
+    shutil.rmtree(scratch, ignore_errors=True)
+    folder = os.path.join(scratch, "checkpoint")
+    make(folder, seed=SEED, **case)
+    drop_keys(folder, dropped)
+    decoder = Decoder(folder)
+    prompt = np.random.default_rng(SEED).integers(3, decoder.config["vocab_size"], tokens)
+    want, _ = decoder.forward(prompt)
+    program = harness.compile_program(tools, folder, os.path.join(scratch, "program"), flags)
+
+    logits = program.logits(prompt)
+    error = harness.check_close("logits", logits, want.astype(np.float32))
+    # Greedy choices are compared as long as they are clear-cut in float64.
+    ids, margins = decoder.generate(prompt, 8)
+    clear = next((i for i, m in enumerate(margins) if m < 1e-3 * np.abs(want).max()), len(ids))
+    got = program.generate(prompt, 8)
+    if got[:clear] != ids[:clear]:
+        raise Failure(f"greedy tokens {got}, expected {ids} (the first {clear} are clear-cut)")
+    for length in sorted({1, max(1, tokens // 2)}):
+        harness.check_bits(f"the first {length} tokens alone", program.logits(prompt[:length]), logits[:length])
+    harness.check_bits("decoding", program.logits(prompt, "--prefill-chunk", "1", "--poison-cache"), logits)
+    harness.check_bits("--threads 1", program.logits(prompt, "--threads", "1"), logits)
+    print(f"{name}: error {error:.1e}, {clear} greedy tokens and all bits the same")
+
+
+def test(tools, scratch, arguments):
+    split = arguments.index("--") if "--" in arguments else len(arguments)
+    names, flags = arguments[:split], arguments[split + 1 :]
+    unknown = [name for name in names if name not in CASES]
+    if unknown or not names:
+        raise Failure(f"unknown cases {unknown}, expected some of: {' '.join(CASES)}")
+    for name in names:
+        try:
+            test_case(tools, os.path.join(scratch, name), name, flags)
+        except Failure as failure:
+            raise Failure(f"{name} (seed {SEED}, {CASES[name]}): {failure}") from None
+
+
+if __name__ == "__main__":
+    harness.main(test, __doc__)
