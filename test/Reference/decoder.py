@@ -96,7 +96,7 @@ class Decoder:
         config, weights = safetensors.load_checkpoint(folder)
         self.config = complete(config)
         self.kind = self.config["model_type"]
-        self.weights = {name: tensor.astype(dtype) for name, tensor in weights.items()}
+        self.weights = {name: tensor.astype(dtype, copy=False) for name, tensor in weights.items()}
 
     def weight(self, name):
         return self.weights[name + ".weight"]

@@ -82,7 +82,7 @@ def shapes(config):
 
 def random_tensor(name, shape, config, rng):
     """Values as of a trained model: norms near one, products near unit variance, clear-cut routers and logits."""
-    values = rng.standard_normal(shape).astype(np.float32)
+    values = rng.standard_normal(shape, np.float32)
     if "norm" in name:
         return 1 + 0.15 * values
     if name.endswith(".bias"):
@@ -108,25 +108,32 @@ def configuration(kind, **overrides):
 
 
 def make(folder, kind, seed=0, storage="f32", shards=1, modern=False, value=random_tensor, **overrides):
-    """Writes the folder. `value(name, shape, config, rng)` may choose the weights; None values drop a key."""
+    """Writes the folder. `value(name, shape, config, rng)` may choose the weights."""
     config = configuration(kind, **overrides)
     config["torch_dtype"] = TORCH_TYPES[storage]
     rng = np.random.default_rng(seed)
     cast = {"f32": np.float32, "f16": np.float16, "bf16": safetensors.BF16}[storage]
-    tensors = {name: cast(value(name, shape, config, rng)) for name, shape in shapes(config).items()}
+    sizes = shapes(config)
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "config.json"), "w") as file:
         json.dump(modern_names(config) if modern else config, file, indent=2, sort_keys=True)
+
+    def write(name, part):
+        kinds = {tensor: (storage.upper(), sizes[tensor]) for tensor in part}
+        make_tensor = lambda tensor: cast(value(tensor, sizes[tensor], config, rng))
+        safetensors.save_lazily(os.path.join(folder, name), kinds, make_tensor)
+
+    names, index = list(sizes), {}
     if shards == 1:
-        safetensors.save(os.path.join(folder, "model.safetensors"), tensors)
+        write("model.safetensors", names)
         return
-    names, index = list(tensors), {}
     for shard in range(shards):
         file = f"model-{shard + 1:05d}-of-{shards:05d}.safetensors"
         part = names[shard * len(names) // shards : (shard + 1) * len(names) // shards]
-        safetensors.save(os.path.join(folder, file), {name: tensors[name] for name in part})
+        write(file, part)
         index.update({name: file for name in part})
-    total = sum(tensor.nbytes for tensor in tensors.values())
+    bytes_each = 4 if storage == "f32" else 2
+    total = sum(bytes_each * int(np.prod(sizes[name])) for name in names)
     with open(os.path.join(folder, "model.safetensors.index.json"), "w") as file:
         json.dump({"metadata": {"total_size": total}, "weight_map": index}, file, indent=2)
 

@@ -29,7 +29,6 @@ class BF16:
         bits = np.ascontiguousarray(values, np.float32).view(np.uint32).astype(np.uint64)
         self.bits = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
         self.shape = self.bits.shape
-        self.nbytes = self.bits.nbytes
 
 
 def widen_bf16(bits):
@@ -41,7 +40,7 @@ def load(path, widen=True):
     with open(path, "rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         header = json.loads(file.read(length))
-        data = file.read()
+        data = memoryview(file.read())
     tensors = {}
     for name, entry in header.items():
         if name == "__metadata__":
@@ -56,21 +55,29 @@ def load(path, widen=True):
     return tensors
 
 
-def save(path, tensors):
-    """Writes NumPy arrays and BF16 tensors, in the given order."""
+def save_lazily(path, shapes, tensor_of):
+    """Writes tensors one after the other, holding one at a time: `shapes` has (kind, shape) by name, in order."""
+    sizes = {"BF16": 2, **{kind: np.dtype(numpy).itemsize for kind, numpy in NUMPY_TYPES.items()}}
     header, offset = {}, 0
-    for name, tensor in tensors.items():
-        kind = "BF16" if isinstance(tensor, BF16) else NAMES[tensor.dtype]
-        header[name] = {"dtype": kind, "shape": list(tensor.shape), "data_offsets": [offset, offset + tensor.nbytes]}
-        offset += tensor.nbytes
+    for name, (kind, shape) in shapes.items():
+        end = offset + sizes[kind] * int(np.prod(shape, dtype=np.int64))
+        header[name] = {"dtype": kind, "shape": list(shape), "data_offsets": [offset, end]}
+        offset = end
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
     with open(path, "wb") as file:
         file.write(struct.pack("<Q", len(text)))
         file.write(text)
-        for tensor in tensors.values():
+        for name in shapes:
+            tensor = tensor_of(name)
             data = tensor.bits if isinstance(tensor, BF16) else tensor
-            file.write(np.ascontiguousarray(data).tobytes())
+            file.write(np.ascontiguousarray(data).data)
+
+
+def save(path, tensors):
+    """Writes NumPy arrays and BF16 tensors, in the given order."""
+    kinds = {name: "BF16" if isinstance(tensor, BF16) else NAMES[tensor.dtype] for name, tensor in tensors.items()}
+    save_lazily(path, {name: (kinds[name], tensor.shape) for name, tensor in tensors.items()}, tensors.__getitem__)
 
 
 def load_checkpoint(folder):
