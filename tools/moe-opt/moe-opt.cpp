@@ -4,6 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "moe/CPU/Passes.h"
 #include "moe/Dialect/MoE/IR/MoE.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
 
@@ -14,6 +15,7 @@
 
 int main(int argc, char **argv) {
   mlir::registerAllPasses();
+  mlir::moe::registerMoECPUPasses();
   mlir::moe::registerMoETransformsPasses();
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);
