@@ -99,7 +99,7 @@ moe_status moe_session_create(moe_model *model,
     made->threads = static_cast<int>(
         checkedOption("threads", o.threads, availableThreads(), 4096));
     made->context = checkedOption("context", o.context, limit, limit);
-    made->sequences = checkedOption("sequences", o.sequences, 1, INT32_MAX);
+    made->sequences = checkedOption("sequences", o.sequences, 1, 1 << 20);
     made->recordLoad = o.record_load;
     made->profiled = o.profile;
     if (model->program->is_language_model)

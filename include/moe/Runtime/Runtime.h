@@ -97,7 +97,7 @@ typedef struct moe_session_options {
   int32_t threads;      /* threads of one call; 0: as many as the process may use CPUs                      */
   int64_t context;      /* positions a sequence may have; 0: the model's own limit. Memory for them is
                            reserved now and committed only when used                                        */
-  int64_t sequences;    /* independent sequences with their own caches; 0: one                              */
+  int64_t sequences;    /* independent sequences with own caches, at most 2^20; 0: one                      */
   uint32_t record_load; /* not 0: count the rows of each expert, see moe_session_load                       */
   uint32_t profile;     /* not 0: time each kernel, see moe_session_profile                                 */
   uint32_t poison_cache; /* for tests. Not 0: fill the caches with NaN first, which commits all of them     */
