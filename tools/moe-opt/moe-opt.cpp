@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "moe/CPU/Passes.h"
+#include "moe/Conversion/Passes.h"
 #include "moe/Dialect/MoE/IR/MoE.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
 
@@ -17,6 +18,7 @@ int main(int argc, char **argv) {
   mlir::registerAllPasses();
   mlir::moe::registerMoECPUPasses();
   mlir::moe::registerMoETransformsPasses();
+  mlir::moe::registerMoEConversionPasses();
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);
   registry.insert<mlir::moe::MoEDialect>();
