@@ -1,6 +1,7 @@
 //===- Parameters.cpp - Weights as views of one buffer --------------------===//
 //
-// Places each used weight in the weights file and turns its loads into views of the function's parameter argument.
+// Places each used weight in the weights file and turns its loads into views of
+// the function's parameter argument.
 //
 //===----------------------------------------------------------------------===//
 
@@ -39,25 +40,32 @@ static std::optional<int64_t> bytesOf(RankedTensorType type) {
   return bytes;
 }
 
-/// The type of a global that can be a weight: static, of whole bytes, made by a recipe.
-static FailureOr<RankedTensorType> checkWeight(ml_program::GlobalOp global, Operation *load) {
+/// The type of a global that can be a weight: static, of whole bytes, made by a
+/// recipe.
+static FailureOr<RankedTensorType> checkWeight(ml_program::GlobalOp global,
+                                               Operation *load) {
   auto report = [&](const Twine &what) {
     InFlightDiagnostic diagnostic = global.emitError(what);
     diagnostic.attachNote(load->getLoc()) << "it is loaded here";
     return diagnostic;
   };
   if (global.getIsMutable())
-    return report("expected an immutable global: mutable state has no place in the weights file");
+    return report("expected an immutable global: mutable state has no place in "
+                  "the weights file");
   auto type = dyn_cast<RankedTensorType>(global.getType());
-  if (!type || !type.hasStaticShape() || !type.getElementType().isIntOrFloat() ||
+  if (!type || !type.hasStaticShape() ||
+      !type.getElementType().isIntOrFloat() ||
       type.getElementTypeBitWidth() % 8 != 0)
-    return report("expected a weight to be a tensor of static shape whose elements are whole bytes, got ")
+    return report("expected a weight to be a tensor of static shape whose "
+                  "elements are whole bytes, got ")
            << global.getType();
   auto recipe = dyn_cast_or_null<RecipeAttrInterface>(global.getValueAttr());
   if (!recipe)
-    return report("expected the global to have a recipe, such as #moe.source<\"name\", type>, as value");
+    return report("expected the global to have a recipe, such as "
+                  "#moe.source<\"name\", type>, as value");
   if (recipe.getTensorType() != type)
-    return report("expected the recipe to make a ") << type << ", got " << recipe.getTensorType();
+    return report("expected the recipe to make a ")
+           << type << ", got " << recipe.getTensorType();
   return type;
 }
 
@@ -69,7 +77,8 @@ struct ParametersPass : public moe::impl::ParametersPassBase<ParametersPass> {
     SymbolTable symbols(getOperation());
     SmallVector<ml_program::GlobalLoadConstOp> loads;
     llvm::SetVector<func::FuncOp> readers;
-    if (failed(collectLoads(symbols, loads, readers)) || failed(placeWeights(symbols, loads)))
+    if (failed(collectLoads(symbols, loads, readers)) ||
+        failed(placeWeights(symbols, loads)))
       return signalPassFailure();
     addCallers(symbols, readers);
     for (func::FuncOp function : readers)
@@ -80,42 +89,57 @@ struct ParametersPass : public moe::impl::ParametersPassBase<ParametersPass> {
   }
 
   /// The loads, in order, and the functions that hold them.
-  LogicalResult collectLoads(SymbolTable &symbols, SmallVectorImpl<ml_program::GlobalLoadConstOp> &loads,
-                             llvm::SetVector<func::FuncOp> &readers) {
-    WalkResult result = getOperation().walk([&](ml_program::GlobalLoadConstOp load) {
-      auto function = load->getParentOfType<func::FuncOp>();
-      auto global = symbols.lookup<ml_program::GlobalOp>(load.getGlobalAttr().getLeafReference());
-      if (!function || !global || function->getParentOp() != getOperation() ||
-          !load.getGlobalAttr().getNestedReferences().empty()) {
-        load.emitError("expected weights to be globals of this module, loaded in its functions");
-        return WalkResult::interrupt();
-      }
-      // An isolated region cannot see the function's argument.
-      for (Operation *parent = load->getParentOp(); parent != function; parent = parent->getParentOp())
-        if (parent->hasTrait<OpTrait::IsIsolatedFromAbove>()) {
-          InFlightDiagnostic diagnostic = load.emitError("expected weights to be loaded outside of isolated regions");
-          diagnostic.attachNote(parent->getLoc()) << "the region is that of '" << parent->getName() << "'";
-          return WalkResult::interrupt();
-        }
-      loads.push_back(load);
-      readers.insert(function);
-      return WalkResult::advance();
-    });
+  LogicalResult
+  collectLoads(SymbolTable &symbols,
+               SmallVectorImpl<ml_program::GlobalLoadConstOp> &loads,
+               llvm::SetVector<func::FuncOp> &readers) {
+    WalkResult result =
+        getOperation().walk([&](ml_program::GlobalLoadConstOp load) {
+          auto function = load->getParentOfType<func::FuncOp>();
+          auto global = symbols.lookup<ml_program::GlobalOp>(
+              load.getGlobalAttr().getLeafReference());
+          if (!function || !global ||
+              function->getParentOp() != getOperation() ||
+              !load.getGlobalAttr().getNestedReferences().empty()) {
+            load.emitError("expected weights to be globals of this module, "
+                           "loaded in its functions");
+            return WalkResult::interrupt();
+          }
+          // An isolated region cannot see the function's argument.
+          for (Operation *parent = load->getParentOp(); parent != function;
+               parent = parent->getParentOp())
+            if (parent->hasTrait<OpTrait::IsIsolatedFromAbove>()) {
+              InFlightDiagnostic diagnostic = load.emitError(
+                  "expected weights to be loaded outside of isolated regions");
+              diagnostic.attachNote(parent->getLoc())
+                  << "the region is that of '" << parent->getName() << "'";
+              return WalkResult::interrupt();
+            }
+          loads.push_back(load);
+          readers.insert(function);
+          return WalkResult::advance();
+        });
     return failure(result.wasInterrupted());
   }
 
-  /// Gives each loaded global its offset, in the order of the module, and erases the others.
-  LogicalResult placeWeights(SymbolTable &symbols, ArrayRef<ml_program::GlobalLoadConstOp> loads) {
+  /// Gives each loaded global its offset, in the order of the module, and
+  /// erases the others.
+  LogicalResult placeWeights(SymbolTable &symbols,
+                             ArrayRef<ml_program::GlobalLoadConstOp> loads) {
     llvm::DenseMap<Operation *, Operation *> used;
     for (ml_program::GlobalLoadConstOp load : loads)
-      used.try_emplace(symbols.lookup(load.getGlobalAttr().getLeafReference()), load);
+      used.try_emplace(symbols.lookup(load.getGlobalAttr().getLeafReference()),
+                       load);
     int64_t end = kSection, size = end;
     Builder builder(&getContext());
-    for (auto global : llvm::make_early_inc_range(getOperation().getOps<ml_program::GlobalOp>())) {
+    for (auto global : llvm::make_early_inc_range(
+             getOperation().getOps<ml_program::GlobalOp>())) {
       auto load = used.find(global);
       if (load == used.end()) {
         // What is stored to is state; only weights that nobody reads go.
-        if (!global.getIsMutable() && SymbolTable::symbolKnownUseEmpty(global, getOperation()) && global.isPrivate())
+        if (!global.getIsMutable() &&
+            SymbolTable::symbolKnownUseEmpty(global, getOperation()) &&
+            global.isPrivate())
           symbols.erase(global);
         continue;
       }
@@ -123,22 +147,27 @@ struct ParametersPass : public moe::impl::ParametersPassBase<ParametersPass> {
       if (failed(type))
         return failure();
       std::optional<int64_t> bytes = bytesOf(*type);
-      std::optional<int64_t> next = bytes ? llvm::checkedAdd(end, *bytes) : std::nullopt;
-      std::optional<int64_t> rounded = next ? llvm::checkedAdd(*next, kAlignment - 1) : std::nullopt;
+      std::optional<int64_t> next =
+          bytes ? llvm::checkedAdd(end, *bytes) : std::nullopt;
+      std::optional<int64_t> rounded =
+          next ? llvm::checkedAdd(*next, kAlignment - 1) : std::nullopt;
       if (!rounded)
-        return global.emitError("expected the weights file to stay below 2^63 bytes; this weight of type ")
+        return global.emitError("expected the weights file to stay below 2^63 "
+                                "bytes; this weight of type ")
                << *type << " lies beyond";
       global->setAttr(MoEDialect::kOffsetAttr, builder.getI64IntegerAttr(end));
       size = *next;
       end = *rounded / kAlignment * kAlignment;
     }
     if (!loads.empty())
-      getOperation()->setAttr(MoEDialect::kWeightsSizeAttr, builder.getI64IntegerAttr(size));
+      getOperation()->setAttr(MoEDialect::kWeightsSizeAttr,
+                              builder.getI64IntegerAttr(size));
     return success();
   }
 
   /// Adds to `readers` the functions that call one of them.
-  void addCallers(SymbolTable &symbols, llvm::SetVector<func::FuncOp> &readers) {
+  void addCallers(SymbolTable &symbols,
+                  llvm::SetVector<func::FuncOp> &readers) {
     llvm::MapVector<Operation *, SmallVector<func::FuncOp>> callers;
     getOperation().walk([&](func::CallOp call) {
       if (Operation *callee = symbols.lookup(call.getCallee()))
@@ -154,13 +183,16 @@ struct ParametersPass : public moe::impl::ParametersPassBase<ParametersPass> {
     Builder builder(&getContext());
     auto type = MemRefType::get({ShapedType::kDynamic}, builder.getI8Type());
     auto attributes = builder.getDictionaryAttr(
-        {builder.getNamedAttr(MoEDialect::kNameAttr, builder.getStringAttr("parameters")),
-         builder.getNamedAttr(MoEDialect::kRoleAttr, builder.getStringAttr("parameters"))});
+        {builder.getNamedAttr(MoEDialect::kNameAttr,
+                              builder.getStringAttr("parameters")),
+         builder.getNamedAttr(MoEDialect::kRoleAttr,
+                              builder.getStringAttr("parameters"))});
     (void)function.insertArgument(0, type, attributes, function.getLoc());
   }
 
   /// Every call of a reader passes on the caller's own argument.
-  void passArguments(SymbolTable &symbols, const llvm::SetVector<func::FuncOp> &readers) {
+  void passArguments(SymbolTable &symbols,
+                     const llvm::SetVector<func::FuncOp> &readers) {
     getOperation().walk([&](func::CallOp call) {
       auto callee = symbols.lookup<func::FuncOp>(call.getCallee());
       auto caller = call->getParentOfType<func::FuncOp>();
@@ -170,17 +202,21 @@ struct ParametersPass : public moe::impl::ParametersPassBase<ParametersPass> {
   }
 
   void replaceLoad(SymbolTable &symbols, ml_program::GlobalLoadConstOp load) {
-    auto global = symbols.lookup<ml_program::GlobalOp>(load.getGlobalAttr().getLeafReference());
+    auto global = symbols.lookup<ml_program::GlobalOp>(
+        load.getGlobalAttr().getLeafReference());
     auto type = cast<RankedTensorType>(global.getType());
     auto place = global->getAttrOfType<IntegerAttr>(MoEDialect::kOffsetAttr);
     IRRewriter rewriter(load);
     Location loc = load.getLoc();
     Value parameters = load->getParentOfType<func::FuncOp>().getArgument(0);
-    Value offset = arith::ConstantIndexOp::create(rewriter, loc, place.getInt());
+    Value offset =
+        arith::ConstantIndexOp::create(rewriter, loc, place.getInt());
     auto viewType = MemRefType::get(type.getShape(), type.getElementType());
-    Value view = memref::ViewOp::create(rewriter, loc, viewType, parameters, offset, ValueRange{});
+    Value view = memref::ViewOp::create(rewriter, loc, viewType, parameters,
+                                        offset, ValueRange{});
     // Not writable: a write goes to a fresh buffer.
-    rewriter.replaceOpWithNewOp<bufferization::ToTensorOp>(load, type, view, /*restrict=*/true, /*writable=*/false);
+    rewriter.replaceOpWithNewOp<bufferization::ToTensorOp>(
+        load, type, view, /*restrict=*/true, /*writable=*/false);
   }
 };
 } // namespace

@@ -1,6 +1,8 @@
-//===- Passes.h - Conversions out of the moe dialect -------------*- C++ -*-===//
+//===- Passes.h - Conversions out of the moe dialect -------------*- C++
+//-*-===//
 //
-// The passes that take moe operations, routings, banks and weights to what every backend understands.
+// The passes that take moe operations, routings, banks and weights to what
+// every backend understands.
 //
 //===----------------------------------------------------------------------===//
 

@@ -1,6 +1,7 @@
 //===- MoEToLinalg.cpp - convert-moe-to-linalg ----------------------------===//
 //
-// The type conversion, the conversion target and the driver; the patterns stand in a file per operation.
+// The type conversion, the conversion target and the driver; the patterns stand
+// in a file per operation.
 //
 //===----------------------------------------------------------------------===//
 
@@ -38,13 +39,17 @@ MoETypeConverter::MoETypeConverter() {
   });
 }
 
-Value moe::buildZeros(OpBuilder &builder, Location loc, Type elementType, ArrayRef<OpFoldResult> sizes) {
-  Value zero = arith::ConstantOp::create(builder, loc, builder.getZeroAttr(elementType));
+Value moe::buildZeros(OpBuilder &builder, Location loc, Type elementType,
+                      ArrayRef<OpFoldResult> sizes) {
+  Value zero =
+      arith::ConstantOp::create(builder, loc, builder.getZeroAttr(elementType));
   Value empty = tensor::EmptyOp::create(builder, loc, sizes, elementType);
   return linalg::FillOp::create(builder, loc, zero, empty).getResult(0);
 }
 
-void moe::populateMoEToLinalgPatterns(const TypeConverter &converter, RewritePatternSet &patterns, bool recordLoad) {
+void moe::populateMoEToLinalgPatterns(const TypeConverter &converter,
+                                      RewritePatternSet &patterns,
+                                      bool recordLoad) {
   populateTuplePatterns(converter, patterns);
   populateSelectPatterns(converter, patterns);
   populatePlanPatterns(converter, patterns, recordLoad);
@@ -54,7 +59,8 @@ void moe::populateMoEToLinalgPatterns(const TypeConverter &converter, RewritePat
   populateExpertsPatterns(converter, patterns, recordLoad);
 }
 
-/// Every global of a bank needs a recipe per component, else there is nothing to split it into.
+/// Every global of a bank needs a recipe per component, else there is nothing
+/// to split it into.
 static LogicalResult checkBankGlobals(ModuleOp module) {
   WalkResult result = module.walk([](ml_program::GlobalOp global) {
     auto bank = dyn_cast<BankType>(global.getType());
@@ -67,13 +73,16 @@ static LogicalResult checkBankGlobals(ModuleOp module) {
     else if (auto bankRecipe = dyn_cast_or_null<BankRecipeAttr>(value))
       llvm::append_range(recipes, bankRecipe.getComponents());
     if (recipes.size() != bank.getComponents().size()) {
-      global.emitError() << "expected a recipe for each of the " << bank.getComponents().size()
-                         << " components of bank '" << global.getSymName() << "', got " << recipes.size();
+      global.emitError() << "expected a recipe for each of the "
+                         << bank.getComponents().size()
+                         << " components of bank '" << global.getSymName()
+                         << "', got " << recipes.size();
       return WalkResult::interrupt();
     }
     for (auto [recipe, type] : llvm::zip(recipes, bank.getComponents()))
       if (recipe.getTensorType() != type) {
-        global.emitError() << "expected the recipe of '" << global.getSymName() << "' to make a " << type << ", got "
+        global.emitError() << "expected the recipe of '" << global.getSymName()
+                           << "' to make a " << type << ", got "
                            << recipe.getTensorType();
         return WalkResult::interrupt();
       }
@@ -85,16 +94,20 @@ static LogicalResult checkBankGlobals(ModuleOp module) {
 /// Declares the function that plans report to.
 static LogicalResult declareRecordLoad(ModuleOp module) {
   OpBuilder builder(module.getBodyRegion());
-  Type offsets = RankedTensorType::get({ShapedType::kDynamic}, builder.getIndexType());
+  Type offsets =
+      RankedTensorType::get({ShapedType::kDynamic}, builder.getIndexType());
   auto type = builder.getFunctionType({offsets}, {});
   if (Operation *existing = module.lookupSymbol(kRecordLoadFunction)) {
     auto function = dyn_cast<func::FuncOp>(existing);
-    if (function && function.isDeclaration() && function.getFunctionType() == type)
+    if (function && function.isDeclaration() &&
+        function.getFunctionType() == type)
       return success();
     return existing->emitError("expected the name '")
-           << kRecordLoadFunction << "' to be free for the function that records loads";
+           << kRecordLoadFunction
+           << "' to be free for the function that records loads";
   }
-  auto function = func::FuncOp::create(builder, module.getLoc(), kRecordLoadFunction, type);
+  auto function =
+      func::FuncOp::create(builder, module.getLoc(), kRecordLoadFunction, type);
   function.setPrivate();
   // It only reads: the plan need not be copied for it.
   function.setArgAttr(0, "bufferization.access", builder.getStringAttr("read"));
@@ -102,16 +115,21 @@ static LogicalResult declareRecordLoad(ModuleOp module) {
 }
 
 namespace {
-struct ConvertMoEToLinalgPass : public moe::impl::ConvertMoEToLinalgPassBase<ConvertMoEToLinalgPass> {
+struct ConvertMoEToLinalgPass
+    : public moe::impl::ConvertMoEToLinalgPassBase<ConvertMoEToLinalgPass> {
   using ConvertMoEToLinalgPassBase::ConvertMoEToLinalgPassBase;
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
     if (failed(checkBankGlobals(module)))
       return signalPassFailure();
-    bool plans = module.walk([](Operation *op) {
-                         return isa<PlanOp, ExpertsOp>(op) ? WalkResult::interrupt() : WalkResult::advance();
-                       }).wasInterrupted();
+    bool plans = module
+                     .walk([](Operation *op) {
+                       return isa<PlanOp, ExpertsOp>(op)
+                                  ? WalkResult::interrupt()
+                                  : WalkResult::advance();
+                     })
+                     .wasInterrupted();
     if (recordLoad && plans && failed(declareRecordLoad(module)))
       return signalPassFailure();
 
@@ -119,16 +137,22 @@ struct ConvertMoEToLinalgPass : public moe::impl::ConvertMoEToLinalgPassBase<Con
     RewritePatternSet patterns(&getContext());
     ConversionTarget target(getContext());
     target.addIllegalDialect<MoEDialect>();
-    target.addDynamicallyLegalOp<func::FuncOp>(
-        [&](func::FuncOp op) { return converter.isSignatureLegal(op.getFunctionType()); });
+    target.addDynamicallyLegalOp<func::FuncOp>([&](func::FuncOp op) {
+      return converter.isSignatureLegal(op.getFunctionType());
+    });
     target.addDynamicallyLegalOp<ml_program::GlobalOp>(
-        [&](ml_program::GlobalOp op) { return converter.isLegal(op.getType()); });
-    target.markUnknownOpDynamicallyLegal([&](Operation *op) { return converter.isLegal(op); });
+        [&](ml_program::GlobalOp op) {
+          return converter.isLegal(op.getType());
+        });
+    target.markUnknownOpDynamicallyLegal(
+        [&](Operation *op) { return converter.isLegal(op); });
     populateMoEToLinalgPatterns(converter, patterns, recordLoad);
-    populateFunctionOpInterfaceTypeConversionPattern<func::FuncOp>(patterns, converter);
+    populateFunctionOpInterfaceTypeConversionPattern<func::FuncOp>(patterns,
+                                                                   converter);
     populateCallOpTypeConversionPattern(patterns, converter);
     populateReturnOpTypeConversionPattern(patterns, converter);
-    scf::populateSCFStructuralTypeConversionsAndLegality(converter, patterns, target);
+    scf::populateSCFStructuralTypeConversionsAndLegality(converter, patterns,
+                                                         target);
     if (failed(applyPartialConversion(module, target, std::move(patterns))))
       signalPassFailure();
   }

@@ -1,6 +1,7 @@
 //===- Plan.cpp - moe.plan as a counting sort -----------------------------===//
 //
-// Counts the rows of each expert, sums the counts to offsets, then places each (token, slot) pair.
+// Counts the rows of each expert, sums the counts to offsets, then places each
+// (token, slot) pair.
 //
 //===----------------------------------------------------------------------===//
 
@@ -15,11 +16,15 @@
 using namespace mlir;
 using namespace mlir::moe;
 
-using PairBody = llvm::function_ref<SmallVector<Value>(OpBuilder &, Value token, Value slot, Value expert, ValueRange)>;
-using EmptyBody = llvm::function_ref<SmallVector<Value>(OpBuilder &, Value token, Value slot, ValueRange)>;
+using PairBody = llvm::function_ref<SmallVector<Value>(
+    OpBuilder &, Value token, Value slot, Value expert, ValueRange)>;
+using EmptyBody = llvm::function_ref<SmallVector<Value>(
+    OpBuilder &, Value token, Value slot, ValueRange)>;
 
-/// For each token, for each slot: `pair` if the id is that of an expert, else `empty`, on the carried tensors.
-static ValueRange forEachPair(OpBuilder &builder, Location loc, Value ids, int64_t experts, ValueRange carried,
+/// For each token, for each slot: `pair` if the id is that of an expert, else
+/// `empty`, on the carried tensors.
+static ValueRange forEachPair(OpBuilder &builder, Location loc, Value ids,
+                              int64_t experts, ValueRange carried,
                               PairBody pair, EmptyBody empty) {
   Value zero = arith::ConstantIndexOp::create(builder, loc, 0);
   Value one = arith::ConstantIndexOp::create(builder, loc, 1);
@@ -27,17 +32,27 @@ static ValueRange forEachPair(OpBuilder &builder, Location loc, Value ids, int64
   Value tokens = tensor::DimOp::create(builder, loc, ids, 0);
   Value slots = tensor::DimOp::create(builder, loc, ids, 1);
   auto overTokens = scf::ForOp::create(
-      builder, loc, zero, tokens, one, carried, [&](OpBuilder &b, Location loc, Value t, ValueRange outer) {
+      builder, loc, zero, tokens, one, carried,
+      [&](OpBuilder &b, Location loc, Value t, ValueRange outer) {
         auto overSlots = scf::ForOp::create(
-            b, loc, zero, slots, one, outer, [&](OpBuilder &b, Location loc, Value s, ValueRange inner) {
-              Value id = tensor::ExtractOp::create(b, loc, ids, ValueRange{t, s});
-              Value expert = arith::IndexCastOp::create(b, loc, b.getIndexType(), id);
-              // Unsigned: -1 and every other id that is no expert's is an empty slot.
-              Value chosen = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, expert, count);
+            b, loc, zero, slots, one, outer,
+            [&](OpBuilder &b, Location loc, Value s, ValueRange inner) {
+              Value id =
+                  tensor::ExtractOp::create(b, loc, ids, ValueRange{t, s});
+              Value expert =
+                  arith::IndexCastOp::create(b, loc, b.getIndexType(), id);
+              // Unsigned: -1 and every other id that is no expert's is an empty
+              // slot.
+              Value chosen = arith::CmpIOp::create(
+                  b, loc, arith::CmpIPredicate::ult, expert, count);
               auto choose = scf::IfOp::create(
                   b, loc, chosen,
-                  [&](OpBuilder &b, Location loc) { scf::YieldOp::create(b, loc, pair(b, t, s, expert, inner)); },
-                  [&](OpBuilder &b, Location loc) { scf::YieldOp::create(b, loc, empty(b, t, s, inner)); });
+                  [&](OpBuilder &b, Location loc) {
+                    scf::YieldOp::create(b, loc, pair(b, t, s, expert, inner));
+                  },
+                  [&](OpBuilder &b, Location loc) {
+                    scf::YieldOp::create(b, loc, empty(b, t, s, inner));
+                  });
               scf::YieldOp::create(b, loc, choose.getResults());
             });
         scf::YieldOp::create(b, loc, overSlots.getResults());
@@ -45,14 +60,16 @@ static ValueRange forEachPair(OpBuilder &builder, Location loc, Value ids, int64
   return overTokens.getResults();
 }
 
-Plan moe::buildPlan(OpBuilder &builder, Location loc, Value ids, int64_t experts, bool recordLoad) {
+Plan moe::buildPlan(OpBuilder &builder, Location loc, Value ids,
+                    int64_t experts, bool recordLoad) {
   auto type = cast<RankedTensorType>(ids.getType());
   OpFoldResult tokenCount = tensor::getMixedSize(builder, loc, ids, 0);
   int64_t slotCount = type.getDimSize(1);
   OpFoldResult pairs;
   if (type.isDynamicDim(0)) {
     Value factor = arith::ConstantIndexOp::create(builder, loc, slotCount);
-    pairs = arith::MulIOp::create(builder, loc, cast<Value>(tokenCount), factor).getResult();
+    pairs = arith::MulIOp::create(builder, loc, cast<Value>(tokenCount), factor)
+                .getResult();
   } else {
     pairs = builder.getIndexAttr(type.getDimSize(0) * slotCount);
   }
@@ -61,19 +78,25 @@ Plan moe::buildPlan(OpBuilder &builder, Location loc, Value ids, int64_t experts
   Value expertCount = arith::ConstantIndexOp::create(builder, loc, experts);
 
   // counts[e + 1]: rows of expert e.
-  Value counts = buildZeros(builder, loc, builder.getIndexType(), OpFoldResult(builder.getIndexAttr(experts + 1)));
+  Value counts = buildZeros(builder, loc, builder.getIndexType(),
+                            OpFoldResult(builder.getIndexAttr(experts + 1)));
   counts = forEachPair(
       builder, loc, ids, experts, counts,
-      [&](OpBuilder &b, Value, Value, Value expert, ValueRange state) -> SmallVector<Value> {
+      [&](OpBuilder &b, Value, Value, Value expert,
+          ValueRange state) -> SmallVector<Value> {
         Value next = arith::AddIOp::create(b, loc, expert, one);
         Value before = tensor::ExtractOp::create(b, loc, state[0], next);
         Value after = arith::AddIOp::create(b, loc, before, one);
         return {tensor::InsertOp::create(b, loc, after, state[0], next)};
       },
-      [](OpBuilder &, Value, Value, ValueRange state) { return SmallVector<Value>(state); })[0];
+      [](OpBuilder &, Value, Value, ValueRange state) {
+        return SmallVector<Value>(state);
+      })[0];
 
-  // offsets[e]: rows of experts before e; the next free row of each expert starts there.
-  Value nextRows = tensor::EmptyOp::create(builder, loc, {experts}, builder.getIndexType());
+  // offsets[e]: rows of experts before e; the next free row of each expert
+  // starts there.
+  Value nextRows =
+      tensor::EmptyOp::create(builder, loc, {experts}, builder.getIndexType());
   auto sum = scf::ForOp::create(
       builder, loc, zero, expertCount, one, ValueRange{counts, nextRows},
       [&](OpBuilder &b, Location loc, Value e, ValueRange state) {
@@ -87,38 +110,50 @@ Plan moe::buildPlan(OpBuilder &builder, Location loc, Value ids, int64_t experts
       });
   Value offsets = sum.getResult(0);
   if (recordLoad) {
-    Type any = RankedTensorType::get({ShapedType::kDynamic}, builder.getIndexType());
+    Type any =
+        RankedTensorType::get({ShapedType::kDynamic}, builder.getIndexType());
     Value argument = tensor::CastOp::create(builder, loc, any, offsets);
-    func::CallOp::create(builder, loc, kRecordLoadFunction, TypeRange{}, argument);
+    func::CallOp::create(builder, loc, kRecordLoadFunction, TypeRange{},
+                         argument);
   }
 
   // Each pair takes the next row of its expert.
   Value tokens = buildZeros(builder, loc, builder.getIndexType(), pairs);
-  Value slots = tensor::EmptyOp::create(builder, loc, tensor::getMixedSizes(builder, loc, ids), builder.getIndexType());
+  Value slots = tensor::EmptyOp::create(
+      builder, loc, tensor::getMixedSizes(builder, loc, ids),
+      builder.getIndexType());
   ValueRange placed = forEachPair(
       builder, loc, ids, experts, {sum.getResult(1), tokens, slots},
-      [&](OpBuilder &b, Value token, Value slot, Value expert, ValueRange state) -> SmallVector<Value> {
+      [&](OpBuilder &b, Value token, Value slot, Value expert,
+          ValueRange state) -> SmallVector<Value> {
         Value row = tensor::ExtractOp::create(b, loc, state[0], expert);
         Value next = arith::AddIOp::create(b, loc, row, one);
         return {tensor::InsertOp::create(b, loc, next, state[0], expert),
                 tensor::InsertOp::create(b, loc, token, state[1], row),
-                tensor::InsertOp::create(b, loc, row, state[2], ValueRange{token, slot})};
+                tensor::InsertOp::create(b, loc, row, state[2],
+                                         ValueRange{token, slot})};
       },
-      [&](OpBuilder &b, Value token, Value slot, ValueRange state) -> SmallVector<Value> {
+      [&](OpBuilder &b, Value token, Value slot,
+          ValueRange state) -> SmallVector<Value> {
         Value none = arith::ConstantIndexOp::create(b, loc, -1);
-        return {state[0], state[1], tensor::InsertOp::create(b, loc, none, state[2], ValueRange{token, slot})};
+        return {state[0], state[1],
+                tensor::InsertOp::create(b, loc, none, state[2],
+                                         ValueRange{token, slot})};
       });
   return {offsets, placed[1], placed[2]};
 }
 
 namespace {
 struct LowerPlan : public OpConversionPattern<PlanOp> {
-  LowerPlan(const TypeConverter &converter, MLIRContext *context, bool recordLoad)
+  LowerPlan(const TypeConverter &converter, MLIRContext *context,
+            bool recordLoad)
       : OpConversionPattern(converter, context), recordLoad(recordLoad) {}
-  LogicalResult matchAndRewrite(PlanOp op, OneToNOpAdaptor adaptor,
-                                ConversionPatternRewriter &rewriter) const override {
+  LogicalResult
+  matchAndRewrite(PlanOp op, OneToNOpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
     Value ids = adaptor.getRouting()[0];
-    Plan plan = buildPlan(rewriter, op.getLoc(), ids, op.getRouting().getType().getExperts(), recordLoad);
+    Plan plan = buildPlan(rewriter, op.getLoc(), ids,
+                          op.getRouting().getType().getExperts(), recordLoad);
     rewriter.replaceOp(op, {plan.offsets, plan.tokens, plan.slots});
     return success();
   }
@@ -126,6 +161,7 @@ struct LowerPlan : public OpConversionPattern<PlanOp> {
 };
 } // namespace
 
-void moe::populatePlanPatterns(const TypeConverter &converter, RewritePatternSet &patterns, bool recordLoad) {
+void moe::populatePlanPatterns(const TypeConverter &converter,
+                               RewritePatternSet &patterns, bool recordLoad) {
   patterns.add<LowerPlan>(converter, patterns.getContext(), recordLoad);
 }

@@ -1,6 +1,7 @@
 //===- Tuples.cpp - Routings and banks as plain tensors -------------------===//
 //
-// make_* and *_parts vanish: their value is its parts already. Globals of banks are split into one per component.
+// make_* and *_parts vanish: their value is its parts already. Globals of banks
+// are split into one per component.
 //
 //===----------------------------------------------------------------------===//
 
@@ -15,24 +16,30 @@ using namespace mlir::moe;
 
 /// `value` as `type`, which may know more or less of the shape.
 static Value cast(OpBuilder &builder, Location loc, Value value, Type type) {
-  return value.getType() == type ? value : tensor::CastOp::create(builder, loc, type, value);
+  return value.getType() == type
+             ? value
+             : tensor::CastOp::create(builder, loc, type, value);
 }
 
 /// The global that holds component `index` of bank `name`.
 static StringAttr componentName(StringAttr name, unsigned index) {
   if (index == 0)
     return name;
-  return StringAttr::get(name.getContext(), name.getValue() + "." + Twine(index));
+  return StringAttr::get(name.getContext(),
+                         name.getValue() + "." + Twine(index));
 }
 
 namespace {
 struct LowerMakeRouting : public OpConversionPattern<MakeRoutingOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(MakeRoutingOp op, OpAdaptor adaptor,
-                                ConversionPatternRewriter &rewriter) const override {
+  LogicalResult
+  matchAndRewrite(MakeRoutingOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
     RoutingType type = op.getRouting().getType();
-    SmallVector<Value> parts = {cast(rewriter, op.getLoc(), adaptor.getIds(), type.getIdsType()),
-                                cast(rewriter, op.getLoc(), adaptor.getWeights(), type.getWeightsType())};
+    SmallVector<Value> parts = {
+        cast(rewriter, op.getLoc(), adaptor.getIds(), type.getIdsType()),
+        cast(rewriter, op.getLoc(), adaptor.getWeights(),
+             type.getWeightsType())};
     rewriter.replaceOpWithMultiple(op, {ValueRange(parts)});
     return success();
   }
@@ -40,8 +47,9 @@ struct LowerMakeRouting : public OpConversionPattern<MakeRoutingOp> {
 
 struct LowerRoutingParts : public OpConversionPattern<RoutingPartsOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(RoutingPartsOp op, OneToNOpAdaptor adaptor,
-                                ConversionPatternRewriter &rewriter) const override {
+  LogicalResult
+  matchAndRewrite(RoutingPartsOp op, OneToNOpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
     rewriter.replaceOp(op, adaptor.getRouting());
     return success();
   }
@@ -49,8 +57,9 @@ struct LowerRoutingParts : public OpConversionPattern<RoutingPartsOp> {
 
 struct LowerMakeBank : public OpConversionPattern<MakeBankOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(MakeBankOp op, OpAdaptor adaptor,
-                                ConversionPatternRewriter &rewriter) const override {
+  LogicalResult
+  matchAndRewrite(MakeBankOp op, OpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
     rewriter.replaceOpWithMultiple(op, {adaptor.getComponents()});
     return success();
   }
@@ -58,8 +67,9 @@ struct LowerMakeBank : public OpConversionPattern<MakeBankOp> {
 
 struct LowerBankParts : public OpConversionPattern<BankPartsOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(BankPartsOp op, OneToNOpAdaptor adaptor,
-                                ConversionPatternRewriter &rewriter) const override {
+  LogicalResult
+  matchAndRewrite(BankPartsOp op, OneToNOpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
     rewriter.replaceOp(op, adaptor.getBank());
     return success();
   }
@@ -67,25 +77,31 @@ struct LowerBankParts : public OpConversionPattern<BankPartsOp> {
 
 struct SplitBankGlobal : public OpConversionPattern<ml_program::GlobalOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(ml_program::GlobalOp op, OpAdaptor, ConversionPatternRewriter &rewriter) const override {
+  LogicalResult
+  matchAndRewrite(ml_program::GlobalOp op, OpAdaptor,
+                  ConversionPatternRewriter &rewriter) const override {
     auto bank = dyn_cast<BankType>(op.getType());
     auto recipe = dyn_cast_or_null<BankRecipeAttr>(op.getValueAttr());
     if (!bank)
       return rewriter.notifyMatchFailure(op, "not a bank");
     for (auto [index, type] : llvm::enumerate(bank.getComponents())) {
-      Attribute value = recipe ? Attribute(recipe.getComponents()[index]) : op.getValueAttr();
-      ml_program::GlobalOp::create(rewriter, op.getLoc(), componentName(op.getSymNameAttr(), index), type,
-                                   op.getIsMutable(), value, op.getSymVisibilityAttr());
+      Attribute value =
+          recipe ? Attribute(recipe.getComponents()[index]) : op.getValueAttr();
+      ml_program::GlobalOp::create(
+          rewriter, op.getLoc(), componentName(op.getSymNameAttr(), index),
+          type, op.getIsMutable(), value, op.getSymVisibilityAttr());
     }
     rewriter.eraseOp(op);
     return success();
   }
 };
 
-struct SplitBankLoad : public OpConversionPattern<ml_program::GlobalLoadConstOp> {
+struct SplitBankLoad
+    : public OpConversionPattern<ml_program::GlobalLoadConstOp> {
   using OpConversionPattern::OpConversionPattern;
-  LogicalResult matchAndRewrite(ml_program::GlobalLoadConstOp op, OpAdaptor,
-                                ConversionPatternRewriter &rewriter) const override {
+  LogicalResult
+  matchAndRewrite(ml_program::GlobalLoadConstOp op, OpAdaptor,
+                  ConversionPatternRewriter &rewriter) const override {
     auto bank = dyn_cast<BankType>(op.getResult().getType());
     if (!bank)
       return rewriter.notifyMatchFailure(op, "not a bank");
@@ -93,14 +109,17 @@ struct SplitBankLoad : public OpConversionPattern<ml_program::GlobalLoadConstOp>
     for (auto [index, type] : llvm::enumerate(bank.getComponents()))
       parts.push_back(ml_program::GlobalLoadConstOp::create(
           rewriter, op.getLoc(), type,
-          SymbolRefAttr::get(componentName(op.getGlobalAttr().getLeafReference(), index))));
+          SymbolRefAttr::get(
+              componentName(op.getGlobalAttr().getLeafReference(), index))));
     rewriter.replaceOpWithMultiple(op, {ValueRange(parts)});
     return success();
   }
 };
 } // namespace
 
-void moe::populateTuplePatterns(const TypeConverter &converter, RewritePatternSet &patterns) {
-  patterns.add<LowerMakeRouting, LowerRoutingParts, LowerMakeBank, LowerBankParts, SplitBankGlobal, SplitBankLoad>(
+void moe::populateTuplePatterns(const TypeConverter &converter,
+                                RewritePatternSet &patterns) {
+  patterns.add<LowerMakeRouting, LowerRoutingParts, LowerMakeBank,
+               LowerBankParts, SplitBankGlobal, SplitBankLoad>(
       converter, patterns.getContext());
 }

@@ -1,6 +1,7 @@
 //===- MoEToLinalg.h - The moe dialect as loops and linalg ------*- C++ -*-===//
 //
-// Type conversion and patterns of convert-moe-to-linalg, for passes that lower part of the dialect this way.
+// Type conversion and patterns of convert-moe-to-linalg, for passes that lower
+// part of the dialect this way.
 //
 //===----------------------------------------------------------------------===//
 
@@ -11,10 +12,12 @@
 
 namespace mlir::moe {
 
-/// The external function that gets the offsets of each plan: `(tensor<?xindex>) -> ()`.
+/// The external function that gets the offsets of each plan: `(tensor<?xindex>)
+/// -> ()`.
 inline constexpr llvm::StringLiteral kRecordLoadFunction = "moe_record_load";
 
-/// A routing is its ids and weights, a bank its components; all other types stay.
+/// A routing is its ids and weights, a bank its components; all other types
+/// stay.
 class MoETypeConverter : public TypeConverter {
 public:
   MoETypeConverter();
@@ -26,26 +29,37 @@ struct Plan {
 };
 
 /// Sorts the pairs of `ids` (`tensor<TxKxi32>`) by expert.
-Plan buildPlan(OpBuilder &builder, Location loc, Value ids, int64_t experts, bool recordLoad);
+Plan buildPlan(OpBuilder &builder, Location loc, Value ids, int64_t experts,
+               bool recordLoad);
 
 /// `value` in f32: unchanged, or widened from its storage type.
 Value buildWiden(OpBuilder &builder, Location loc, Value value);
 
 /// A tensor of zeros.
-Value buildZeros(OpBuilder &builder, Location loc, Type elementType, ArrayRef<OpFoldResult> sizes);
+Value buildZeros(OpBuilder &builder, Location loc, Type elementType,
+                 ArrayRef<OpFoldResult> sizes);
 
 // One function per file of lib/Conversion/MoEToLinalg.
-void populateSelectPatterns(const TypeConverter &converter, RewritePatternSet &patterns);
-void populatePlanPatterns(const TypeConverter &converter, RewritePatternSet &patterns, bool recordLoad);
-void populateGatherPatterns(const TypeConverter &converter, RewritePatternSet &patterns);
-void populateGroupedMatmulPatterns(const TypeConverter &converter, RewritePatternSet &patterns);
-void populateCombinePatterns(const TypeConverter &converter, RewritePatternSet &patterns);
-void populateExpertsPatterns(const TypeConverter &converter, RewritePatternSet &patterns, bool recordLoad);
-/// Routings and banks as values: making them, taking them apart, and globals that hold banks.
-void populateTuplePatterns(const TypeConverter &converter, RewritePatternSet &patterns);
+void populateSelectPatterns(const TypeConverter &converter,
+                            RewritePatternSet &patterns);
+void populatePlanPatterns(const TypeConverter &converter,
+                          RewritePatternSet &patterns, bool recordLoad);
+void populateGatherPatterns(const TypeConverter &converter,
+                            RewritePatternSet &patterns);
+void populateGroupedMatmulPatterns(const TypeConverter &converter,
+                                   RewritePatternSet &patterns);
+void populateCombinePatterns(const TypeConverter &converter,
+                             RewritePatternSet &patterns);
+void populateExpertsPatterns(const TypeConverter &converter,
+                             RewritePatternSet &patterns, bool recordLoad);
+/// Routings and banks as values: making them, taking them apart, and globals
+/// that hold banks.
+void populateTuplePatterns(const TypeConverter &converter,
+                           RewritePatternSet &patterns);
 
 /// All of them.
-void populateMoEToLinalgPatterns(const TypeConverter &converter, RewritePatternSet &patterns, bool recordLoad);
+void populateMoEToLinalgPatterns(const TypeConverter &converter,
+                                 RewritePatternSet &patterns, bool recordLoad);
 
 } // namespace mlir::moe
 
