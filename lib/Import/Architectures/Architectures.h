@@ -1,0 +1,71 @@
+//===- Architectures.h - Known architectures --------------------*- C++ -*-===//
+//
+// One function per model_type, from configuration to description; and what several of them read alike.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_LIB_IMPORT_ARCHITECTURES_ARCHITECTURES_H
+#define MOE_LIB_IMPORT_ARCHITECTURES_ARCHITECTURES_H
+
+#include "../Config.h"
+#include "../Decoder.h"
+
+namespace mlir::moe {
+
+/// Each reads its configuration; errors are kept in `config`.
+Decoder describeMixtral(Config &config);
+Decoder describeOlmoe(Config &config);
+Decoder describeQwen2Moe(Config &config);
+Decoder describeQwen3Moe(Config &config);
+
+struct Architecture {
+  llvm::StringRef modelType;
+  Decoder (*describe)(Config &config);
+};
+llvm::ArrayRef<Architecture> getArchitectures();
+
+/// Defaults that differ between the configuration classes of transformers.
+struct CommonDefaults {
+  int64_t vocabulary, hidden, layers, heads;
+  int64_t keyValueHeads; ///< 0: as many as heads
+  int64_t maxContext;
+  double epsilon, rotaryBase;
+  std::vector<int64_t> endOfSequence;
+};
+
+/// What every decoder's configuration says.
+struct CommonConfig {
+  int64_t vocabulary, hidden, layers, heads, keyValueHeads, headSize, maxContext;
+  double epsilon;
+  bool tiedEmbeddings;
+  std::vector<int32_t> endOfSequence;
+};
+CommonConfig readCommon(Config &config, const CommonDefaults &defaults);
+
+/// Frequencies of rotary embedding: default, linear, llama3 and yarn.
+Rotary readRotary(Config &config, int64_t headSize, int64_t maxContext, double defaultBase);
+
+/// Fails unless the activation is SiLU.
+void checkActivation(Config &config);
+
+/// Which layers have experts: all but those in mlp_only_layers, every decoder_sparse_step-th.
+struct SparseLayers {
+  std::vector<int64_t> dense;
+  int64_t step = 1;
+  bool hasExperts(int64_t layer) const;
+};
+SparseLayers readSparseLayers(Config &config, int64_t layers);
+
+/// Embedding, norm, head and limits with the names that most checkpoints use.
+Decoder makeDecoder(const CommonConfig &common, const Rotary &rotary);
+/// A layer with its norms and projections named as most checkpoints name them; `prefix` as "model.layers.0.".
+DecoderLayer makeLayer(const CommonConfig &common, int64_t index, bool projectionBias, bool outputBias);
+/// gate_proj, up_proj and down_proj under `prefix`.
+GatedMLP makeMLP(llvm::StringRef prefix, int64_t hidden, int64_t width);
+/// Router "gate" and experts with gate_proj, up_proj and down_proj under `prefix`, as "model.layers.0.mlp.".
+Experts makeExperts(llvm::StringRef prefix, int64_t hidden, int64_t width, int64_t experts, int64_t slots,
+                    bool normalize);
+
+} // namespace mlir::moe
+
+#endif // MOE_LIB_IMPORT_ARCHITECTURES_ARCHITECTURES_H

@@ -1,0 +1,63 @@
+//===- Linear.cpp - Products with weights ---------------------------------===//
+//
+// Linear layers with and without bias, the residual addition, and the helper that blocks build generics with.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Blocks.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+Value mlir::moe::buildGeneric(ImplicitLocOpBuilder &builder, ValueRange inputs, Value init, ArrayRef<AffineMap> maps,
+                              unsigned reductions, ScalarBody body) {
+  unsigned loops = maps.front().getNumDims();
+  SmallVector<utils::IteratorType> iterators(loops - reductions, utils::IteratorType::parallel);
+  iterators.append(reductions, utils::IteratorType::reduction);
+  return linalg::GenericOp::create(builder, TypeRange{init.getType()}, inputs, ValueRange{init}, maps, iterators,
+                                   [&](OpBuilder &b, Location loc, ValueRange arguments) {
+                                     linalg::YieldOp::create(b, loc, body(b, loc, arguments));
+                                   })
+      .getResult(0);
+}
+
+Value mlir::moe::buildWiden(OpBuilder &builder, Location loc, Value value) {
+  if (value.getType().isF32())
+    return value;
+  return arith::ExtFOp::create(builder, loc, builder.getF32Type(), value);
+}
+
+Value mlir::moe::buildProduct(ImplicitLocOpBuilder &builder, Value rows, Value weight) {
+  OpFoldResult outputs = builder.getIndexAttr(cast<RankedTensorType>(weight.getType()).getDimSize(0));
+  SmallVector<OpFoldResult> sizes{tensor::getMixedSize(builder, builder.getLoc(), rows, 0), outputs};
+  Value zero = arith::ConstantOp::create(builder, builder.getF32FloatAttr(0.0f));
+  Value empty = tensor::EmptyOp::create(builder, sizes, builder.getF32Type());
+  Value init = linalg::FillOp::create(builder, zero, empty).getResult(0);
+  return linalg::MatmulTransposeBOp::create(builder, builder.getLoc(), ValueRange{rows, weight}, ValueRange{init})
+      .getResult(0);
+}
+
+Value mlir::moe::buildLinear(FunctionScope &scope, Value rows, const Linear &linear) {
+  ImplicitLocOpBuilder &builder = scope.builder;
+  Value product = buildProduct(builder, rows, scope.getWeight(linear.weight, {linear.outputs, linear.inputs}));
+  if (linear.bias.empty())
+    return product;
+  Value bias = scope.getWeight(linear.bias, {linear.outputs});
+  AffineMap full = builder.getMultiDimIdentityMap(2);
+  return buildGeneric(builder, bias, product, {full.dropResult(0), full}, /*reductions=*/0,
+                      [](OpBuilder &b, Location loc, ValueRange x) -> Value {
+                        return arith::AddFOp::create(b, loc, x[1], buildWiden(b, loc, x[0]));
+                      });
+}
+
+Value mlir::moe::buildResidualAdd(ImplicitLocOpBuilder &builder, Value residual, Value rows) {
+  AffineMap full = builder.getMultiDimIdentityMap(2);
+  return buildGeneric(builder, rows, residual, {full, full}, /*reductions=*/0,
+                      [](OpBuilder &b, Location loc, ValueRange x) -> Value {
+                        return arith::AddFOp::create(b, loc, x[1], x[0]);
+                      });
+}

@@ -1,0 +1,157 @@
+//===- Import.cpp - From files to a program -------------------------------===//
+//
+// Chooses the architecture of a checkpoint by its model_type, and parses IR behind the nesting scan.
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe/Import/Import.h"
+#include "Architectures/Architectures.h"
+#include "moe/Dialect/MoE/IR/MoE.h"
+
+#include "mlir/Bytecode/BytecodeReader.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/MLProgram/IR/MLProgram.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Diagnostics.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/SourceMgr.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+namespace {
+
+constexpr uint64_t kMaxConfigBytes = 16 << 20;
+constexpr uint64_t kMaxIRBytes = uint64_t(1) << 30;
+
+/// Collects diagnostics while it lives; the first error becomes one line.
+class ErrorCollector {
+public:
+  explicit ErrorCollector(MLIRContext &context)
+      : handler(&context, [this](Diagnostic &diagnostic) {
+          if (diagnostic.getSeverity() == DiagnosticSeverity::Error && text.empty())
+            text = describe(diagnostic);
+          return success();
+        }) {}
+
+  std::string take(StringRef otherwise) { return text.empty() ? otherwise.str() : text; }
+
+private:
+  static std::string describe(Diagnostic &diagnostic) {
+    std::string message;
+    llvm::raw_string_ostream os(message);
+    if (auto location = diagnostic.getLocation()->findInstanceOf<FileLineColLoc>())
+      os << location.getFilename().getValue() << ":" << location.getLine() << ":" << location.getColumn() << ": ";
+    os << diagnostic.str();
+    for (Diagnostic &note : diagnostic.getNotes()) {
+      os << "; " << note.str();
+      break;
+    }
+    std::replace(message.begin(), message.end(), '\n', ' ');
+    return message;
+  }
+
+  std::string text;
+  ScopedDiagnosticHandler handler;
+};
+
+std::string listArchitectures() {
+  return llvm::join(
+      llvm::map_range(getArchitectures(), [](const Architecture &architecture) { return architecture.modelType; }),
+      ", ");
+}
+
+} // namespace
+
+void mlir::moe::loadImportDialects(MLIRContext &context) {
+  context.loadDialect<arith::ArithDialect, func::FuncDialect, linalg::LinalgDialect, math::MathDialect,
+                      ml_program::MLProgramDialect, MoEDialect, scf::SCFDialect, tensor::TensorDialect>();
+}
+
+llvm::Expected<ImportedProgram> mlir::moe::importCheckpoint(StringRef folder, MLIRContext &context) {
+  llvm::SmallString<128> path(folder);
+  llvm::sys::path::append(path, "config.json");
+  if (!llvm::sys::fs::exists(path))
+    return makeError(folder + ": expected a checkpoint folder with config.json");
+  llvm::Expected<std::string> text = readFile(path, kMaxConfigBytes);
+  if (!text)
+    return text.takeError();
+  llvm::Expected<llvm::json::Value> json = parseJSON(*text, path);
+  if (!json)
+    return json.takeError();
+  const llvm::json::Object *object = json->getAsObject();
+  if (!object)
+    return makeError(path + ": expected a JSON object");
+
+  Config config(*object, path);
+  std::string modelType = config.text({"model_type"}, "");
+  const Architecture *architecture = llvm::find_if(
+      getArchitectures(), [&](const Architecture &architecture) { return architecture.modelType == modelType; });
+  if (architecture == getArchitectures().end())
+    config.fail("'model_type': expected one of " + listArchitectures() + ", got " +
+                (modelType.empty() ? std::string("none") : quoted(modelType)));
+  if (config.failed())
+    return makeError(config.getError());
+  Decoder decoder = architecture->describe(config);
+  if (config.failed())
+    return makeError(config.getError());
+
+  llvm::Expected<std::unique_ptr<Checkpoint>> checkpoint = Checkpoint::openFolder(folder);
+  if (!checkpoint)
+    return checkpoint.takeError();
+  loadImportDialects(context);
+  ImportedProgram program;
+  program.module = ModuleOp::create(NameLoc::get(StringAttr::get(&context, modelType)));
+  Model model(*program.module, **checkpoint);
+  buildDecoder(model, decoder);
+  if (model.failed())
+    return makeError(model.getError());
+  ErrorCollector errors(context);
+  if (failed(verify(*program.module)))
+    return makeError(folder + ": the imported program is not valid: " + errors.take("unknown error"));
+  program.weights = std::move(*checkpoint);
+  return program;
+}
+
+llvm::Expected<ImportedProgram> mlir::moe::importIR(StringRef path, StringRef weights, MLIRContext &context) {
+  llvm::Expected<std::string> text = readFile(path, kMaxIRBytes);
+  if (!text)
+    return text.takeError();
+  auto buffer = llvm::MemoryBuffer::getMemBuffer(*text, path);
+  if (!isBytecode(*buffer)) {
+    if (llvm::Error error = scanNesting(*text, TextKind::mlir))
+      return makeError(path + ": " + llvm::toString(std::move(error)));
+  }
+  loadImportDialects(context);
+  ImportedProgram program;
+  {
+    ErrorCollector errors(context);
+    auto sources = std::make_shared<llvm::SourceMgr>();
+    sources->AddNewSourceBuffer(std::move(buffer), llvm::SMLoc());
+    program.module = parseSourceFile<ModuleOp>(sources, ParserConfig(&context));
+    if (!program.module)
+      return makeError(errors.take((path + ": expected MLIR text or bytecode").str()));
+  }
+  if (!weights.empty()) {
+    llvm::Expected<std::unique_ptr<Checkpoint>> checkpoint = Checkpoint::openFile(weights);
+    if (!checkpoint)
+      return checkpoint.takeError();
+    program.weights = std::move(*checkpoint);
+  }
+  return program;
+}
+
+llvm::Expected<ImportedProgram> mlir::moe::importProgram(StringRef path, StringRef weights, MLIRContext &context) {
+  if (!llvm::sys::fs::is_directory(path))
+    return importIR(path, weights, context);
+  if (!weights.empty())
+    return makeError("--weights belongs to IR; a checkpoint folder has its own weights");
+  return importCheckpoint(path, context);
+}

@@ -1,0 +1,183 @@
+//===- Model.cpp - The module under construction --------------------------===//
+//
+// Makes globals with recipes out of tensor names, and functions whose arguments are weights.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Model.h"
+#include "moe/Dialect/MoE/IR/MoE.h"
+#include "moe/Import/Text.h"
+
+#include "mlir/Dialect/MLProgram/IR/MLProgram.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+using llvm::Twine;
+
+namespace {
+std::string toText(ArrayRef<int64_t> shape) {
+  std::string text = "[";
+  llvm::raw_string_ostream os(text);
+  llvm::interleaveComma(shape, os);
+  os << "]";
+  return text;
+}
+} // namespace
+
+std::string ExpertTensors::getBankName() const {
+  // "experts." + ".up_proj.weight" reads "experts.up_proj.weight".
+  StringRef front(prefix), back(suffix);
+  if (front.ends_with(".") && back.starts_with("."))
+    back = back.drop_front();
+  return (front + back).str();
+}
+
+//===----------------------------------------------------------------------===//
+// Model
+//===----------------------------------------------------------------------===//
+
+void Model::fail(const Twine &message) {
+  if (firstError.empty())
+    firstError = (checkpoint.getPath() + ": " + message).str();
+}
+
+RankedTensorType Model::checkTensor(StringRef name, ArrayRef<int64_t> shape) {
+  MLIRContext *context = module.getContext();
+  const StoredTensor *tensor = checkpoint.lookup(name);
+  if (!tensor) {
+    fail("no tensor " + quoted(name) + "; expected one of shape " + toText(shape));
+  } else if (ArrayRef<int64_t>(tensor->shape) != shape) {
+    fail("tensor " + quoted(name) + ": expected shape " + toText(shape) + ", as config.json says, got " +
+         toText(tensor->shape));
+  } else {
+    RankedTensorType type = tensor->getType(context);
+    if (isa<Float32Type, Float16Type, BFloat16Type>(type.getElementType()))
+      return type;
+    fail("tensor " + quoted(name) + ": expected F32, F16 or BF16, got " + tensor->type);
+  }
+  // Something that the blocks can go on with; the module is thrown away.
+  return RankedTensorType::get(shape, Float32Type::get(context));
+}
+
+void Model::addGlobal(StringRef name, Type type, Attribute recipe) {
+  globals.try_emplace(name, type);
+  OpBuilder builder = OpBuilder::atBlockEnd(module.getBody());
+  // Weights stand before the functions.
+  for (Operation &op : *module.getBody())
+    if (isa<func::FuncOp>(op)) {
+      builder.setInsertionPoint(&op);
+      break;
+    }
+  ml_program::GlobalOp::create(builder, NameLoc::get(builder.getStringAttr(name)), name, type, /*is_mutable=*/false,
+                               recipe, builder.getStringAttr("private"));
+}
+
+Type Model::getWeight(StringRef name, ArrayRef<int64_t> shape) {
+  auto known = globals.find(name);
+  if (known != globals.end() && cast<RankedTensorType>(known->second).getShape() == shape)
+    return known->second;
+  RankedTensorType type = checkTensor(name, shape);
+  if (!failed())
+    addGlobal(name, type, SourceAttr::get(module.getContext(), name, type));
+  return type;
+}
+
+Type Model::getBank(const ExpertTensors &tensors, int64_t experts, ArrayRef<int64_t> shape) {
+  MLIRContext *context = module.getContext();
+  SmallVector<RecipeAttrInterface> parts;
+  RankedTensorType first;
+  for (int64_t expert = 0; expert < experts && !failed(); ++expert) {
+    std::string name = tensors.getName(expert);
+    RankedTensorType type = checkTensor(name, shape);
+    if (!first)
+      first = type;
+    if (type != first)
+      fail("tensor " + quoted(name) + ": expected the storage type of " + quoted(tensors.getName(0)) +
+           ", since both are of one bank");
+    if (!failed())
+      parts.push_back(SourceAttr::get(context, name, type));
+  }
+  SmallVector<int64_t> bankShape{experts};
+  llvm::append_range(bankShape, shape);
+  if (failed())
+    return BankType::get(context, RankedTensorType::get(bankShape, Float32Type::get(context)));
+  Type type = BankType::get(context, RankedTensorType::get(bankShape, first.getElementType()));
+  addGlobal(tensors.getBankName(), type,
+            BankRecipeAttr::get(context, RecipeAttrInterface(StackAttr::get(context, parts))));
+  return type;
+}
+
+//===----------------------------------------------------------------------===//
+// Functions
+//===----------------------------------------------------------------------===//
+
+FunctionScope::FunctionScope(Model &model, StringRef name, bool isPublic, bool loadsWeights, StringRef prefix)
+    : builder(NameLoc::get(StringAttr::get(model.getModule().getContext(), name)), model.getModule().getContext()),
+      model(model), loadsWeights(loadsWeights), prefix(prefix) {
+  builder.setInsertionPointToEnd(model.getModule().getBody());
+  function = func::FuncOp::create(builder, name, builder.getFunctionType({}, {}));
+  if (!isPublic)
+    function.setPrivate();
+  builder.setInsertionPointToEnd(function.addEntryBlock());
+}
+
+Value FunctionScope::addArgument(Type type, StringRef name, StringRef role) {
+  NamedAttrList attributes;
+  attributes.append(MoEDialect::kNameAttr, builder.getStringAttr(name));
+  if (!role.empty())
+    attributes.append(MoEDialect::kRoleAttr, builder.getStringAttr(role));
+  argumentAttributes.push_back(attributes.getDictionary(builder.getContext()));
+  return function.getBody().addArgument(type, NameLoc::get(builder.getStringAttr(name)));
+}
+
+Value FunctionScope::load(StringRef name, Type type) {
+  Value &value = weights[name];
+  if (!value)
+    value = ml_program::GlobalLoadConstOp::create(builder, type, FlatSymbolRefAttr::get(builder.getContext(), name));
+  return value;
+}
+
+Value FunctionScope::use(StringRef name, Type type) {
+  if (loadsWeights)
+    return load(name, type);
+  Value &value = weights[name];
+  if (!value) {
+    StringRef shortName = name;
+    shortName.consume_front(prefix);
+    value = addArgument(type, shortName);
+    usedWeights.emplace_back(name.str(), type);
+  }
+  return value;
+}
+
+Value FunctionScope::getWeight(StringRef name, ArrayRef<int64_t> shape) {
+  return use(name, model.getWeight(name, shape));
+}
+
+Value FunctionScope::getBank(const ExpertTensors &tensors, int64_t experts, ArrayRef<int64_t> shape) {
+  return use(tensors.getBankName(), model.getBank(tensors, experts, shape));
+}
+
+void FunctionScope::finish(ArrayRef<Result> results) {
+  SmallVector<Value> values;
+  SmallVector<Type> types;
+  SmallVector<Attribute> attributes;
+  for (const Result &result : results) {
+    NamedAttrList list;
+    list.append(MoEDialect::kNameAttr, builder.getStringAttr(result.name));
+    if (!result.role.empty())
+      list.append(MoEDialect::kRoleAttr, builder.getStringAttr(result.role));
+    attributes.push_back(list.getDictionary(builder.getContext()));
+    values.push_back(result.value);
+    types.push_back(result.value.getType());
+  }
+  func::ReturnOp::create(builder, values);
+  function.setType(builder.getFunctionType(function.getBody().getArgumentTypes(), types));
+  function.setArgAttrsAttr(builder.getArrayAttr(argumentAttributes));
+  function.setResAttrsAttr(builder.getArrayAttr(attributes));
+}
+
+FunctionScope::Block::Block(FunctionScope &scope, StringRef name) : scope(scope), outer(scope.builder.getLoc()) {
+  scope.builder.setLoc(NameLoc::get(scope.builder.getStringAttr(name), outer));
+}
