@@ -42,7 +42,8 @@ void BodyEmitter::setMask(Value mask, Value limit) {
 }
 
 bool BodyEmitter::isPaired() const {
-  return plan.pairedWidening && !mask && places[*plan.vectorDim].size() % 2 == 0;
+  return plan.pairedVectors && !mask &&
+         places[*plan.vectorDim].size() % plan.pairedVectors == 0;
 }
 
 BodyEmitter::Key BodyEmitter::keyOf(Value value, DimSet dims,
@@ -156,19 +157,47 @@ Value BodyEmitter::loadGather(const Access &access, const Point &point) {
   return fromLanes(elements);
 }
 
-/// The even (first) or odd (second) elements of two vectors side by side.
+/// The even and then the odd elements of a run; in a run of two vectors, the vector at
+/// `point` is one of these halves.
 Value BodyEmitter::loadPaired(const Access &access, const Point &point) {
   unsigned lanes = *plan.vectorDim;
-  Value halves[2];
-  for (unsigned half : {0, 1}) {
-    Point at = point;
-    at[lanes] = point[lanes] / 2 * 2 + half;
-    halves[half] = loadVector(access.operand, indices(access, at));
+  bool two = plan.pairedVectors == 2;
+  Point first = point;
+  first[lanes] -= point[lanes] % plan.pairedVectors;
+  Value low = loadVector(access.operand, indices(access, first)), high = low;
+  if (two) {
+    ++first[lanes];
+    high = loadVector(access.operand, indices(access, first));
   }
   SmallVector<int64_t> elements;
   for (int64_t lane = 0; lane < kLanes; ++lane)
-    elements.push_back(2 * lane + point[lanes] % 2);
-  return vector::ShuffleOp::create(builder, loc, halves[0], halves[1], elements);
+    elements.push_back(two ? 2 * lane + point[lanes] % 2
+                           : 2 * lane % kLanes + 2 * lane / kLanes);
+  return vector::ShuffleOp::create(builder, loc, low, high, elements);
+}
+
+/// Stores a run once its last vector is there: points come in order.
+void BodyEmitter::storePaired(Value value, const Access &access,
+                              const Point &point) {
+  unsigned lanes = *plan.vectorDim;
+  bool two = plan.pairedVectors == 2;
+  if (two && point[lanes] % 2 == 0) {
+    storedEven = value;
+    return;
+  }
+  Value even = two ? storedEven : value;
+  for (int64_t part = 0; part < plan.pairedVectors; ++part) {
+    // Element 2i of the run is even element i; odd elements follow after all even ones.
+    SmallVector<int64_t> elements;
+    int64_t half = plan.pairedVectors * kLanes / 2;
+    for (int64_t lane = 0; lane < kLanes; ++lane)
+      elements.push_back((part * kLanes + lane) / 2 + lane % 2 * half);
+    Point at = point;
+    at[lanes] = point[lanes] - (plan.pairedVectors - 1) + part;
+    Value row = vector::ShuffleOp::create(builder, loc, even, value, elements);
+    vector::StoreOp::create(builder, loc, row, access.operand,
+                            indices(access, at));
+  }
 }
 
 Value BodyEmitter::load(const Access &access, const Point &point) {
@@ -195,27 +224,10 @@ void BodyEmitter::store(Value value, const Access &access, const Point &point) {
     storeMasked(value, access.operand, indices(access, point));
     return;
   }
-  if (!isPaired()) {
-    vector::StoreOp::create(builder, loc, value, access.operand,
-                            indices(access, point));
-    return;
-  }
-  // Points come in order, the odd elements of a pair right after the even ones.
-  if (point[*plan.vectorDim] % 2 == 0) {
-    storedEven = value;
-    return;
-  }
-  for (int64_t half : {0, 1}) {
-    SmallVector<int64_t> elements;
-    for (int64_t lane = 0; lane < kLanes; ++lane)
-      elements.push_back(half * kLanes / 2 + lane / 2 + lane % 2 * kLanes);
-    Point at = point;
-    at[*plan.vectorDim] = point[*plan.vectorDim] - 1 + half;
-    Value row =
-        vector::ShuffleOp::create(builder, loc, storedEven, value, elements);
-    vector::StoreOp::create(builder, loc, row, access.operand,
-                            indices(access, at));
-  }
+  if (isPaired())
+    return storePaired(value, access, point);
+  vector::StoreOp::create(builder, loc, value, access.operand,
+                          indices(access, point));
 }
 
 //===----------------------------------------------------------------------===//
@@ -273,26 +285,34 @@ Value BodyEmitter::lookup(Value value, const Point &point, IRMapping &mapping) {
 Value BodyEmitter::emitPairedWidening(const Access &access, const Point &point) {
   unsigned lanes = *plan.vectorDim;
   Point first = point;
-  first[lanes] = point[lanes] / 2 * 2;
-  VectorType words = vectorOf(builder.getI32Type());
-  Value &pair = memo[keyOf(access.argument, access.dims, first)];
-  if (!pair) {
-    auto type = VectorType::get({2 * kLanes}, builder.getBF16Type());
+  first[lanes] -= point[lanes] % plan.pairedVectors;
+  int64_t width = plan.pairedVectors * kLanes / 2;
+  auto words = VectorType::get({width}, builder.getI32Type());
+  auto floats = VectorType::get({width}, builder.getF32Type());
+  Value &pairs = memo[keyOf(access.argument, access.dims, first)];
+  if (!pairs) {
+    auto type = VectorType::get({2 * width}, builder.getBF16Type());
     Value row = vector::LoadOp::create(builder, loc, type, access.operand,
                                        indices(access, first));
-    pair = vector::BitCastOp::create(builder, loc, words, row);
+    pairs = vector::BitCastOp::create(builder, loc, words, row);
   }
   auto splat = [&](uint32_t bits) -> Value {
     return arith::ConstantOp::create(
         builder, loc, DenseElementsAttr::get(words, APInt(32, bits)));
   };
-  Value bits;
-  if (point[lanes] % 2 == 0)
-    bits = arith::ShLIOp::create(builder, loc, pair, splat(16));
-  else
-    bits = arith::AndIOp::create(builder, loc, pair, splat(0xFFFF0000u));
-  return arith::BitcastOp::create(builder, loc, vectorOf(builder.getF32Type()),
-                                  bits);
+  auto even = [&]() -> Value {
+    Value bits = arith::ShLIOp::create(builder, loc, pairs, splat(16));
+    return arith::BitcastOp::create(builder, loc, floats, bits);
+  };
+  auto odd = [&]() -> Value {
+    Value bits = arith::AndIOp::create(builder, loc, pairs, splat(0xFFFF0000u));
+    return arith::BitcastOp::create(builder, loc, floats, bits);
+  };
+  if (plan.pairedVectors == 2)
+    return point[lanes] % 2 == 0 ? even() : odd();
+  SmallVector<int64_t> all = llvm::to_vector(llvm::seq<int64_t>(0, kLanes));
+  Value first8 = even();
+  return vector::ShuffleOp::create(builder, loc, first8, odd(), all);
 }
 
 Value BodyEmitter::emitFused(const Combiner &combiner, const Point &point,
@@ -317,7 +337,7 @@ void BodyEmitter::emit(Operation &op, const Point &point, IRMapping &mapping) {
                                        : places[dim][point[dim]]);
     return;
   }
-  if (isa<arith::ExtFOp>(op) && plan.pairedWidening && isPaired())
+  if (isa<arith::ExtFOp>(op) && isPaired())
     if (const Access *access = inputOf(op.getOperand(0)))
       if (access->dependsOn(*plan.vectorDim)) {
         mapping.map(op.getResult(0), emitPairedWidening(*access, point));

@@ -51,6 +51,7 @@ private:
   Value laneDistance(int64_t lane);
   Value loadGather(const Access &access, const Point &point);
   Value loadPaired(const Access &access, const Point &point);
+  void storePaired(Value value, const Access &access, const Point &point);
   Value laneIndices(unsigned dim, unsigned offset);
   void emit(Operation &op, const Point &point, IRMapping &mapping);
   Value emitFused(const Combiner &combiner, const Point &point,

@@ -235,6 +235,9 @@ static std::optional<unsigned> chooseReductionLanes(const Kernel &kernel) {
   return std::nullopt;
 }
 
+/// From here on, vectors of 16 floats are single registers, of which there are 32.
+static constexpr int64_t kManyAccumulators = 12;
+
 /// Splits `count` in equal parts of at most `limit`.
 static int64_t evenPart(int64_t count, int64_t limit) {
   if (ShapedType::isDynamic(count))
@@ -245,10 +248,19 @@ static int64_t evenPart(int64_t count, int64_t limit) {
   return llvm::divideCeil(count, parts);
 }
 
-/// Some input has the same values at all points of `dim`: a block along it loads them once.
+/// Some input has the same values at all points of `dim`: a block along it loads
+/// them once.
 static bool isReused(const Kernel &kernel, unsigned dim) {
   return llvm::any_of(kernel.inputs, [&](const Access &access) {
     return !access.dependsOn(dim);
+  });
+}
+
+/// The vectors streamed along `lanes` are the same at all points of `dim`.
+static bool areVectorsReused(const Kernel &kernel, unsigned dim,
+                             unsigned lanes) {
+  return llvm::none_of(kernel.inputs, [&](const Access &access) {
+    return access.dependsOn(lanes) && access.dependsOn(dim);
   });
 }
 
@@ -260,7 +272,7 @@ static void blockLanes(const Kernel &kernel, int64_t accumulators, Plan &plan) {
   unsigned lanes = *plan.vectorDim;
   int64_t rows = 1;
   for (unsigned dim : kernel.parallelDims) {
-    if (dim == lanes || !isReused(kernel, dim))
+    if (dim == lanes || !areVectorsReused(kernel, dim, lanes))
       continue;
     int64_t extent = kernel.extents[dim];
     rows = ShapedType::isDynamic(extent)
@@ -271,8 +283,11 @@ static void blockLanes(const Kernel &kernel, int64_t accumulators, Plan &plan) {
   int64_t vectors = ShapedType::isDynamic(extent)
                         ? ShapedType::kDynamic
                         : extent / kLanes;
-  int64_t wide = std::min<int64_t>(8, accumulators / rows);
-  wide = std::max(wide, std::min<int64_t>(2, accumulators));
+  int64_t wide = std::clamp<int64_t>(accumulators / rows, 1, 8);
+  // Two columns of vectors load fewer elements of the left side, where there are
+  // registers for both columns and enough rows.
+  if (accumulators >= kManyAccumulators)
+    wide = std::max<int64_t>(wide, 2);
   plan.block[lanes] = evenPart(vectors, wide);
   int64_t left = accumulators / plan.block[lanes];
   for (unsigned dim : llvm::reverse(kernel.parallelDims)) {
@@ -361,7 +376,8 @@ Plan mlir::moe::vectorize::makePlan(const Kernel &kernel, int64_t accumulators) 
   order.push_back(*lanes);
   order.append(rows);
   plan.order = std::move(order);
-  plan.pairedWidening =
-      plan.block[*lanes] % 2 == 0 && canPairWidening(kernel, plan);
+  int64_t run = accumulators < kManyAccumulators ? 1 : 2;
+  if (plan.block[*lanes] % run == 0 && canPairWidening(kernel, plan))
+    plan.pairedVectors = run;
   return plan;
 }

@@ -85,9 +85,10 @@ struct Plan {
   SmallVector<int64_t> block;
   /// Parallel dimensions from outermost to innermost.
   SmallVector<unsigned> order;
-  /// Consecutive bf16 vectors are split into even and odd elements by one shift
-  /// and one mask instead of two widening shuffles and two shifts.
-  bool pairedWidening = false;
+  /// A run of bf16 values is widened by one shift (its even elements) and one
+  /// mask (its odd elements) where plain widening needs two shuffles and two
+  /// shifts. The run is this many vectors, 1 or 2; 0 widens plainly.
+  int64_t pairedVectors = 0;
 };
 
 Plan makePlan(const Kernel &kernel, int64_t accumulators);

@@ -57,6 +57,7 @@ private:
   SmallVector<Value> evaluate(ArrayRef<Point> points,
                               ArrayRef<Value> accumulators);
   SmallVector<Point> enumeratePoints() const;
+  SmallVector<size_t> evaluationOrder(ArrayRef<Point> points) const;
   Value combine(const Combiner &combiner, Value left, Value right);
   Value closeTree(const Combiner &combiner, Value lanes);
   void emitMemoryForm(unsigned dim);
@@ -281,18 +282,40 @@ void NestEmitter::emitPoints() {
     }
 }
 
+/// Row by row a block keeps one row of vectors at hand, column by column one
+/// broadcast element for each row: the shorter way leaves registers free.
+SmallVector<size_t>
+NestEmitter::evaluationOrder(ArrayRef<Point> points) const {
+  size_t columns = plan.vectorDim && !plan.lanesReduce
+                       ? counts[*plan.vectorDim]
+                       : 1;
+  size_t rows = points.size() / columns;
+  SmallVector<size_t> order;
+  if (rows > 2 * columns) {
+    llvm::append_range(order, llvm::seq<size_t>(0, points.size()));
+    return order;
+  }
+  for (size_t column = 0; column < columns; ++column)
+    for (size_t row = 0; row < rows; ++row)
+      order.push_back(row * columns + column);
+  return order;
+}
+
 SmallVector<Value> NestEmitter::evaluate(ArrayRef<Point> points,
                                          ArrayRef<Value> accumulators) {
   body.startBody();
-  SmallVector<Value> results;
+  SmallVector<Value> results(accumulators.size());
   size_t width = kernel.outputs.size();
-  for (auto [index, point] : llvm::enumerate(points)) {
+  for (size_t index : evaluationOrder(points)) {
     ArrayRef<Value> previous = accumulators.slice(index * width, width);
-    SmallVector<Value> values = body.evaluate(point, previous);
-    for (auto [value, old] : llvm::zip_equal(values, previous)) {
-      if (isa<VectorType>(old.getType()))
+    SmallVector<Value> values = body.evaluate(points[index], previous);
+    for (size_t i = 0; i < width; ++i) {
+      Value value = values[i];
+      if (isa<VectorType>(previous[i].getType()))
         value = body.toVector(value);
-      results.push_back(plan.lanesReduce ? body.keepMasked(value, old) : value);
+      if (plan.lanesReduce)
+        value = body.keepMasked(value, previous[i]);
+      results[index * width + i] = value;
     }
   }
   return results;
