@@ -8,6 +8,7 @@ Substitutions
   %fake_program %fake_library           a program as moe-compile makes them, but written by hand in C; as a library
   %sanitize                             the C compiler's flag for the sanitizers of this build, or nothing
   %moe_src %moe_bin                     the source folder; the folder of our tools
+  %llvm_bin                             the folder of LLVM's tools
 Features
   avx2 avx512                           this CPU has them (both imply FMA)
   sanitize                              our code was built with sanitizers
@@ -106,4 +107,5 @@ config.substitutions += [
     ("%sanitize", f"-fsanitize={config.moe_sanitize}" if config.moe_sanitize else ""),
     ("%moe_src", config.moe_source_dir),
     ("%moe_bin", tools_dir),
+    ("%llvm_bin", config.llvm_tools_dir),
 ]

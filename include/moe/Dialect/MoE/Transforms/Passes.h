@@ -16,9 +16,15 @@ class AffineDialect;
 namespace mlir::arith {
 class ArithDialect;
 } // namespace mlir::arith
+namespace mlir::bufferization {
+class BufferizationDialect;
+} // namespace mlir::bufferization
 namespace mlir::linalg {
 class LinalgDialect;
 } // namespace mlir::linalg
+namespace mlir::math {
+class MathDialect;
+} // namespace mlir::math
 namespace mlir::ml_program {
 class MLProgramDialect;
 } // namespace mlir::ml_program

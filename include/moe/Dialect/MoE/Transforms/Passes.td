@@ -41,4 +41,50 @@ def FuseGatherPass : Pass<"moe-fuse-gather", "::mlir::func::FuncOp"> {
 // Group and tile
 //===----------------------------------------------------------------------===//
 
+def TileGroupedMatmulPass : Pass<"moe-tile-grouped-matmul", "::mlir::func::FuncOp"> {
+  let summary = "Turn grouped products over packed banks into one parallel loop over a run-time list of work";
+  let description = [{
+    The counts of the groups become, at run time, a list of items (group, first row, rows, kernel class): heavy groups
+    are split, and stand first so that the last items are short. One `scf.forall` over (chunk of panels, item) runs for
+    each item the kernel of its class: `single` (one row, the weights streamed once), `few` (one low register tile)
+    or `full` (register tiles of falling height over a local copy of the item's rows, padded to whole tiles). Rows
+    are read through the indices of the product, so gathered rows never exist as a whole. All classes sum with K
+    ascending in one chain: which class, tile or item computes a row never changes a bit of it.
+
+    Classes, tiles and block sizes are the cost model's (CostModel.cpp), from the shape of the product and the
+    module's `moe.target`. Inside another parallel loop the same kernels run in serial loops. Products with banks that
+    are not packed stay, with a missed-optimisation remark.
+
+    ```mlir
+    %h = moe.grouped_matmul ins(%x : tensor<?x64xf32>) at(%tokens : tensor<?xindex>)
+           banks(%w : !moe.bank<tensor<8x3x64x32xf32>>) groups(%offsets : tensor<9xindex>)
+           outs(%init : tensor<?x96xf32>) -> tensor<?x96xf32>
+    ```
+    becomes
+    ```mlir
+    ... // %list, %count from %offsets
+    %h = scf.forall (%chunk, %item) in (1, %count) shared_outs(%o = %init) -> (tensor<?x96xf32>) {
+      %part = scf.index_switch %class -> tensor<?x96xf32> case 0 { ... } case 1 { ... } default { ... }
+      scf.forall.in_parallel {
+        tensor.parallel_insert_slice %part into %o[%begin, 0] [%rows, 96] [1, 1]
+          : tensor<?x96xf32> into tensor<?x96xf32>
+      }
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect",
+                           "::mlir::linalg::LinalgDialect", "::mlir::math::MathDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let options = [
+    Option<"forceClass", "force-class", "std::string", /*default=*/"\"\"",
+           "Run every item in one kernel class: single, few or full">,
+    Option<"maxItemRows", "max-item-rows", "int64_t", /*default=*/"0",
+           "Rows of one item at most; 0 lets the cost model choose">,
+    Option<"blockSize", "block-size", "int64_t", /*default=*/"0",
+           "Sum this many k at a time; 0 lets the cost model choose">,
+    Option<"printDecisions", "print-decisions", "bool", /*default=*/"false",
+           "Print what the cost model decided for each product, as a remark">];
+  let statistics = [Statistic<"tiled", "tiled", "grouped products tiled">];
+}
+
 #endif // MOE_DIALECT_MOE_TRANSFORMS_PASSES_TD

@@ -1,0 +1,190 @@
+"""Compiles grouped products through given passes and compares each with NumPy, exactly, on small integers.
+
+  grouped_matmul_numbers.py MOE_OPT LLVM_BIN CC WORK_FOLDER PASS_OPTIONS...
+
+Each PASS_OPTIONS is a set of options of moe-tile-grouped-matmul; the cases run with each. Rows hold integers in [-4, 4]
+and weights in [-3, 3]: sums of K <= 200 products stay below 2^12, and the epilogue's products of two below 2^24, so every
+partial result is exact in f32 and any deviation is an error of indexing. A second run on random numbers compares bits:
+what class or tile computes a row must not change it.
+"""
+import ctypes
+import itertools
+import os
+import subprocess
+import sys
+
+import numpy as np
+
+MOE_OPT, LLVM_BIN, CC, WORK = sys.argv[1:5]
+OPTIONS = sys.argv[5:]
+LIBRARIES = os.path.join(os.path.dirname(LLVM_BIN), "lib")
+
+LOWER = (
+    "one-shot-bufferize{bufferize-function-boundaries function-boundary-type-conversion=identity-layout-map},"
+    "canonicalize,cse,func.func(scf-forall-to-for,convert-linalg-to-loops),fold-memref-alias-ops,expand-strided-metadata,"
+    "lower-affine,convert-scf-to-cf,func.func(llvm-request-c-wrappers),convert-math-to-llvm,finalize-memref-to-llvm,"
+    "convert-arith-to-llvm,convert-func-to-llvm,convert-cf-to-llvm,reconcile-unrealized-casts"
+)
+
+
+class Case:
+    def __init__(self, name, groups, n, k, counts, banks=1, gather=True, element="f32", target=512, nested=False):
+        self.name, self.groups, self.n, self.k, self.counts = name, groups, n, k, counts
+        self.banks, self.gather, self.element, self.target, self.nested = banks, gather, element, target, nested
+        assert len(counts) == groups
+
+
+def skewed(groups, *counts):
+    return list(counts) + [0] * (groups - len(counts))
+
+
+CASES = [
+    # An empty group first, in the middle and last; every class; a tail in rows of each tile height.
+    Case("classes", 9, 64, 48, [0, 1, 2, 4, 0, 5, 13, 31, 0], banks=2),
+    Case("columns_tail", 4, 70, 33, [3, 0, 17, 1], banks=2),
+    Case("chunk_tail", 3, 200, 20, [1, 2, 14]),
+    Case("one_column", 2, 1, 5, [1, 6]),
+    Case("one_k", 3, 33, 1, [1, 2, 7]),
+    Case("all_on_one", 64, 96, 40, skewed(64, *[0] * 17, 230), banks=2),
+    Case("one_each", 8, 128, 64, [1] * 8, banks=2),
+    Case("no_rows", 5, 40, 16, [0] * 5),
+    Case("dense", 1, 100, 200, [37], gather=False),
+    Case("dense_row", 1, 160, 200, [1], gather=False),
+    Case("no_gather", 6, 96, 64, [4, 0, 1, 12, 25, 3], gather=False, banks=2),
+    Case("bf16", 3, 72, 50, [1, 3, 20], element="bf16"),
+    Case("f16", 3, 72, 50, [1, 3, 20], element="f16"),
+    Case("avx2", 5, 150, 70, [1, 3, 20, 0, 8], banks=2, target=256),
+    Case("nested", 2, 100, 30, [3, 14], banks=2, nested=True),
+]
+
+ELEMENTS = {"f32": np.float32, "f16": np.float16, "bf16": np.uint16}
+
+
+def target_attribute(case):
+    return f'moe.target = #moe.cpu<"x", "", vectorBits = {case.target}, l1Bytes = 32768, l2Bytes = 1048576>'
+
+
+def program(case):
+    panels = -(-case.n // 32)
+    data = f"tensor<{case.groups}x{panels}x{case.k}x32x{case.element}>"
+    bank = f"!moe.bank<{data}>"
+    rows, out = f"tensor<?x{case.k}xf32>", f"tensor<?x{case.n}xf32>"
+    offsets = f"tensor<{case.groups + 1}xindex>"
+    arguments = [f"%x: {rows}"] + [f"%w{i}: {data}" for i in range(case.banks)] + [f"%offsets: {offsets}"]
+    if case.gather:
+        arguments.insert(1, "%at: tensor<?xi32>")
+    lines = [f"func.func @run({', '.join(arguments)}, %init: {out} {{bufferization.writable = true}}) -> {out} {{"]
+    lines += [f"  %b{i} = moe.make_bank %w{i} : {data} -> {bank}" for i in range(case.banks)]
+    if case.nested:
+        lines += [f"  %h = scf.forall (%i) in (1) shared_outs(%inner = %init) -> ({out}) {{"]
+    banks, types = ", ".join(f"%b{i}" for i in range(case.banks)), ", ".join([bank] * case.banks)
+    at = "at(%at : tensor<?xi32>) " if case.gather else ""
+    target = "%inner" if case.nested else "%init"
+    name = "%p" if case.nested else "%h"
+    lines += [f"  {name} = moe.grouped_matmul ins(%x : {rows}) {at}banks({banks} : {types})"]
+    lines += [f"    groups(%offsets : {offsets}) outs({target} : {out}) -> {out}"]
+    if case.banks == 2:
+        lines[-1] += " {"
+        lines += ["  ^bb0(%g: f32, %u: f32):", "    %v = arith.mulf %g, %u : f32", "    moe.yield %v : f32", "  }"]
+    if case.nested:
+        lines += ["  %c0 = arith.constant 0 : index", f"  %rows = tensor.dim %inner, %c0 : {out}"]
+        lines += ["  scf.forall.in_parallel {"]
+        lines += [f"    tensor.parallel_insert_slice %p into %inner[0, 0] [%rows, {case.n}] [1, 1] : {out} into {out}"]
+        lines += ["  }", "  }"]
+    lines += [f"  return %h : {out}", "}"]
+    body = "\n".join(lines)
+    return f"module attributes {{{target_attribute(case)}}} {{\n{body}\n}}\n"
+
+
+def call(command, **arguments):
+    done = subprocess.run(command, capture_output=True, **arguments)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}\n{done.stderr.decode(errors='replace')}")
+    return done.stdout
+
+
+def build(case, options):
+    base = os.path.join(WORK, case.name)
+    with open(base + ".mlir", "w") as file:
+        file.write(program(case))
+    pipeline = f"builtin.module(func.func(moe-tile-grouped-matmul{{{options}}}),{LOWER})"
+    llvm = call([MOE_OPT, base + ".mlir", "--pass-pipeline=" + pipeline])
+    # The translator knows the LLVM dialect only.
+    llvm = llvm.replace(target_attribute(case).encode(), b"")
+    ir = call([f"{LLVM_BIN}/mlir-translate", "--mlir-to-llvmir"], input=llvm)
+    call([f"{LLVM_BIN}/llc", "-O1", "-mcpu=x86-64-v3", "-filetype=obj", "-relocation-model=pic", "-o", base + ".o"],
+         input=ir)
+    library = f"{base}.{OPTIONS.index(options)}.so"
+    call([CC, "-shared", "-o", library, base + ".o", "-lm", f"-Wl,-rpath,{LIBRARIES}", f"{LIBRARIES}/libmlir_c_runner_utils.so"])
+    return ctypes.CDLL(library)
+
+
+def descriptor(array):
+    rank = array.ndim
+    kind = ctypes.c_int64 * (3 + 2 * rank)
+    strides = [s // array.itemsize for s in array.strides]
+    return kind(array.ctypes.data, array.ctypes.data, 0, *array.shape, *strides)
+
+
+def pack(weights):
+    groups, n, k = weights.shape
+    panels = -(-n // 32)
+    padded = np.zeros((groups, panels * 32, k), np.float32)
+    padded[:, :n] = weights
+    return np.ascontiguousarray(padded.reshape(groups, panels, 32, k).transpose(0, 1, 3, 2))
+
+
+def store(weights, element):
+    if element == "bf16":
+        return (weights.view(np.uint32) >> 16).astype(np.uint16)
+    return weights.astype(ELEMENTS[element])
+
+
+def run(library, case, x, at, packed, offsets, rows):
+    out = np.full((rows, case.n), -77.0, np.float32)
+    arguments = [x] + ([at] if case.gather else []) + packed + [offsets, out]
+    descriptors = [descriptor(a) for a in arguments]
+    result = (ctypes.c_int64 * 7)()
+    library._mlir_ciface_run(ctypes.byref(result), *[ctypes.byref(d) for d in descriptors])
+    assert result[1] == out.ctypes.data, "the result is not computed in place"
+    return out
+
+
+def check(case):
+    random = np.random.default_rng(7)
+    rows = sum(case.counts)
+    source_rows = max(1, rows // 2 + 1) if case.gather else rows
+    offsets = np.concatenate([[0], np.cumsum(case.counts)]).astype(np.int64)
+    at = random.integers(0, source_rows, rows).astype(np.int32)
+    # Two rows follow that belong to no group: they keep their value.
+    beyond = 2
+    at = np.concatenate([at, np.zeros(beyond, np.int32)])
+    x = random.integers(-4, 5, (source_rows + beyond, case.k)).astype(np.float32)
+    weights = [random.integers(-3, 4, (case.groups, case.n, case.k)).astype(np.float32) for _ in range(case.banks)]
+    expected = np.full((rows + beyond, case.n), -77.0, np.float32)
+    for group, (begin, end) in enumerate(itertools.pairwise(offsets)):
+        mine = x[at[begin:end]] if case.gather else x[begin:end]
+        products = [mine @ w[group].T for w in weights]
+        expected[begin:end] = products[0] if case.banks == 1 else products[0] * products[1]
+    noise = random.standard_normal(x.shape).astype(np.float32)
+    noisy = [random.standard_normal(w.shape).astype(np.float32) for w in weights]
+    first = None
+    for options in OPTIONS:
+        library = build(case, options)
+        got = run(library, case, x, at, [store(pack(w), case.element) for w in weights], offsets, rows + beyond)
+        if not np.array_equal(got, expected):
+            wrong = np.argwhere(got != expected)
+            r, n = wrong[0]
+            sys.exit(f"{case.name} [{options}]: {len(wrong)} of {got.size} elements of {got.shape} differ, first at "
+                     f"({r}, {n}), last at {tuple(wrong[-1])}: got {got[r, n]!r}, expected {expected[r, n]!r} (seed 7)")
+        bits = run(library, case, noise, at, [store(pack(w), case.element) for w in noisy], offsets, rows + beyond)
+        if first is None:
+            first = bits
+        if not np.array_equal(first.view(np.uint32), bits.view(np.uint32)):
+            sys.exit(f"{case.name}: [{options}] and [{OPTIONS[0]}] differ in bits")
+    print(f"{case.name}: ok")
+
+
+os.makedirs(WORK, exist_ok=True)
+for case in CASES:
+    check(case)
