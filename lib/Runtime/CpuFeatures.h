@@ -8,8 +8,8 @@
 namespace moe::runtime {
 
 /// Those of the comma separated features (LLVM's names, a leading '+' allowed)
-/// that this CPU or its operating system lacks. Names that stand for no
-/// instructions, such as tuning flags, are passed over.
+/// that this CPU or its operating system lacks. Names that stand for nothing
+/// that compiled code contains, such as tuning flags, are passed over.
 std::vector<std::string> missingFeatures(const std::string &features);
 
 /// Throws Error (MOE_UNSUPPORTED_CPU) if any is missing. `cpu` is the name of
