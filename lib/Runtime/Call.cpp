@@ -187,10 +187,9 @@ static void passForward(moe_session &session, const moe_function_info &forward,
       session.descriptors[i] = session.caches[cache++].descriptor;
       break;
     default:
-      fail(MOE_INTERNAL_ERROR,
-           "'forward' takes " +
-               quote(valueName(forward.inputs[i], i)) +
-               ", which is no part of a language model");
+      fail(MOE_INTERNAL_ERROR, "'forward' takes " +
+                                   quote(valueName(forward.inputs[i], i)) +
+                                   ", which is no part of a language model");
     }
   }
 }
@@ -210,10 +209,9 @@ moe_status moe_session_forward(moe_session *session, const int32_t *tokens,
            format("got %lld tokens, expected at least one",
                   static_cast<long long>(tokens ? num_tokens : 0)));
     if (first_row < 0 || first_row > num_tokens)
-      fail(MOE_INVALID_ARGUMENT,
-           format("first_row is %lld, expected 0 to %lld",
-                  static_cast<long long>(first_row),
-                  static_cast<long long>(num_tokens)));
+      fail(MOE_INVALID_ARGUMENT, format("first_row is %lld, expected 0 to %lld",
+                                        static_cast<long long>(first_row),
+                                        static_cast<long long>(num_tokens)));
     int64_t rows = num_tokens - first_row;
     int64_t wanted = rows;
     if (!multiply(wanted, program.vocabulary) || capacity < wanted ||
@@ -280,8 +278,9 @@ static void checkInput(const moe_value_info &value, const std::string &what,
              " (nothing is converted)");
   if (tensor.rank != value.rank)
     fail(MOE_INVALID_ARGUMENT,
-         what + format(": got rank %u, expected rank %u, shape ", tensor.rank,
-                       value.rank) +
+         what +
+             format(": got rank %u, expected rank %u, shape ", tensor.rank,
+                    value.rank) +
              shapeText(value.shape, value.rank));
   for (uint32_t i = 0; i < value.rank; ++i)
     if (tensor.shape[i] < 0 ||
@@ -312,8 +311,8 @@ static void passInputs(moe_session &session, const moe_function_info &function,
                " has the state of a language model: use moe_session_forward, "
                "or --tokens");
     const moe_tensor &tensor = *inputs++;
-    std::string what = "input " + quote(valueName(value, i)) + " of " +
-                       quote(function.name);
+    std::string what =
+        "input " + quote(valueName(value, i)) + " of " + quote(function.name);
     checkInput(value, what, tensor);
     if (value.is_index)
       passIndex(session, i, *static_cast<const int64_t *>(tensor.data));
@@ -389,8 +388,8 @@ moe_status moe_session_call(moe_session *session, const char *function,
     for (uint32_t i = 0; i < found->num_outputs; ++i)
       if (isData(found->outputs[i]))
         giveOutput(*session, found->outputs[i],
-                   "output " + quote(valueName(found->outputs[i], i)) +
-                       " of " + quote(found->name),
+                   "output " + quote(valueName(found->outputs[i], i)) + " of " +
+                       quote(found->name),
                    session->descriptors[found->num_inputs + i], i, *output++);
   });
 }

@@ -30,8 +30,8 @@ struct Feature {
 } // namespace
 
 /// The features a compiler uses of its own accord. Those that only intrinsics
-/// reach (AES, TSX, XSAVE ...) are left out: virtual machines like to hide them,
-/// and programs here never use them.
+/// reach (AES, TSX, XSAVE ...) are left out: virtual machines like to hide
+/// them, and programs here never use them.
 static const Feature table[] = {
     {"sse3", 1, 0, ECX, 0, None},
     {"ssse3", 1, 0, ECX, 9, None},

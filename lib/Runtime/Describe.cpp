@@ -48,8 +48,8 @@ void moe::runtime::printHelp(const moe_program_info &program,
                    static_cast<long long>(program.vocabulary),
                    static_cast<long long>(program.max_context));
     if (program.num_moe_layers)
-      text += format("  %u mixture-of-experts layers\n",
-                     program.num_moe_layers);
+      text +=
+          format("  %u mixture-of-experts layers\n", program.num_moe_layers);
   }
   if (!functions.empty())
     text += "\nfunctions ('?' is an extent of any size):\n" + functions;

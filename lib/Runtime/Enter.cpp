@@ -65,11 +65,11 @@ void moe::runtime::enter(moe_session &session,
   session.workspace.release(0);
   if (!run(session, function.entry)) {
     session.workspace.release(0);
-    fail(MOE_OUT_OF_MEMORY,
-         "out of memory: " + quote(function.name) + " asked for " +
-             bytesText(session.failedBytes) + " of work space beside " +
-             bytesText(session.workspace.reserved()) +
-             "; fewer tokens at a time need less");
+    fail(MOE_OUT_OF_MEMORY, "out of memory: " + quote(function.name) +
+                                " asked for " + bytesText(session.failedBytes) +
+                                " of work space beside " +
+                                bytesText(session.workspace.reserved()) +
+                                "; fewer tokens at a time need less");
   }
 }
 

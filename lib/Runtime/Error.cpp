@@ -91,17 +91,16 @@ static size_t distance(const std::string &a, const std::string &b) {
     row[0] = i;
     for (size_t j = 1; j <= b.size(); ++j) {
       size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1,
-                         diagonal + (a[i - 1] != b[j - 1])});
+      row[j] = std::min(
+          {above + 1, row[j - 1] + 1, diagonal + (a[i - 1] != b[j - 1])});
       diagonal = above;
     }
   }
   return row[b.size()];
 }
 
-std::string
-moe::runtime::nearest(const std::string &word,
-                      const std::vector<std::string> &candidates) {
+std::string moe::runtime::nearest(const std::string &word,
+                                  const std::vector<std::string> &candidates) {
   if (word.size() > 64)
     return "";
   std::string best;

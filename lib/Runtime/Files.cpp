@@ -46,9 +46,9 @@ void InputFile::read(void *data, uint64_t count, uint64_t offset) const {
       continue;
     if (got <= 0) {
       int error = errno;
-      fail(MOE_FILE_ERROR, "cannot read " + quote(name) + ": " +
-                               (got ? systemText(error)
-                                    : std::string("it was cut meanwhile")));
+      fail(MOE_FILE_ERROR,
+           "cannot read " + quote(name) + ": " +
+               (got ? systemText(error) : std::string("it was cut meanwhile")));
     }
     to += got;
     offset += static_cast<uint64_t>(got);
@@ -99,8 +99,8 @@ void OutputFile::create() {
   }
   // Not every file system can do that.
   temporary = target + format(".tmp-%d", static_cast<int>(getpid()));
-  descriptor = ::open(temporary.c_str(),
-                      O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
+  descriptor =
+      ::open(temporary.c_str(), O_CREAT | O_EXCL | O_WRONLY | O_CLOEXEC, 0666);
   if (descriptor < 0) {
     int error = errno;
     temporary.clear();

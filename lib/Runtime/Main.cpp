@@ -61,10 +61,9 @@ static void run(const Options &options, const std::string &name) {
     return runTokens(*model, options);
   if (hasFunction)
     return runFunction(*model, options);
-  print(program.weights_size
-            ? std::string("weights are whole: ") +
-                  moe_model_weights_path(model.get()) + "\n"
-            : std::string("the program has no weights\n"));
+  print(program.weights_size ? std::string("weights are whole: ") +
+                                   moe_model_weights_path(model.get()) + "\n"
+                             : std::string("the program has no weights\n"));
 }
 
 int main(int argc, char **argv) {

@@ -19,8 +19,7 @@ moe::runtime::findFunction(const moe_program_info &program,
   return nullptr;
 }
 
-std::string moe::runtime::valueName(const moe_value_info &value,
-                                    size_t index) {
+std::string moe::runtime::valueName(const moe_value_info &value, size_t index) {
   if (value.name && *value.name)
     return value.name;
   return "value" + std::to_string(index);
@@ -39,10 +38,11 @@ static void checkValues(const moe_value_info *values, uint32_t count) {
 static void checkProgram(const moe_program_info &program) {
   if (program.struct_size != sizeof(moe_program_info) ||
       program.version != MOE_PROGRAM_VERSION)
-    fail(MOE_INTERNAL_ERROR,
-         format("the program has interface version %u, this runtime %u; compile "
-                "it again",
-                program.version, MOE_PROGRAM_VERSION));
+    fail(
+        MOE_INTERNAL_ERROR,
+        format("the program has interface version %u, this runtime %u; compile "
+               "it again",
+               program.version, MOE_PROGRAM_VERSION));
   for (uint32_t i = 0; i < program.num_functions; ++i) {
     const moe_function_info &function = program.functions[i];
     checkValues(function.inputs, function.num_inputs);

@@ -24,9 +24,10 @@ public:
     expect('{');
     while (!accept('}')) {
       std::string key = string();
-      int entry = key == "descr" ? 0 : key == "fortran_order" ? 1
-                                   : key == "shape"           ? 2
-                                                              : -1;
+      int entry = key == "descr"           ? 0
+                  : key == "fortran_order" ? 1
+                  : key == "shape"         ? 2
+                                           : -1;
       if (entry < 0 || seen[entry])
         bad("has " + quote(key) + " unexpectedly in its header");
       seen[entry] = true;
@@ -178,8 +179,8 @@ Tensor moe::runtime::readNpy(const std::string &path) {
   HeaderParser(header, path).parse(descr, tensor.view);
   checkType(descr, path);
   tensor.view.element_type = elementTypeOfNpy(descr)->id;
-  int64_t bytes = countBytes(tensor.view.element_type, tensor.view.shape,
-                             tensor.view.rank);
+  int64_t bytes =
+      countBytes(tensor.view.element_type, tensor.view.shape, tensor.view.rank);
   uint64_t rest = file.size() - prefix - length;
   if (bytes < 0 || static_cast<uint64_t>(bytes) != rest)
     bad("has " + std::to_string(rest) + " bytes of data, its shape " +
@@ -203,8 +204,9 @@ void moe::runtime::writeNpyHeader(OutputFile &file, const moe_tensor &shape,
                             "'shape': (",
                             type->npy);
   for (uint32_t i = 0; i < shape.rank; ++i)
-    text += std::to_string(shape.shape[i]) +
-            (shape.rank == 1 ? "," : i + 1 < shape.rank ? ", " : "");
+    text += std::to_string(shape.shape[i]) + (shape.rank == 1      ? ","
+                                              : i + 1 < shape.rank ? ", "
+                                                                   : "");
   text += "), }";
   // Data starts at a multiple of 64; the header ends in a line end.
   size_t total = (10 + text.size() + 1 + 63) / 64 * 64;
@@ -220,7 +222,6 @@ void moe::runtime::writeNpyHeader(OutputFile &file, const moe_tensor &shape,
 void moe::runtime::writeNpy(OutputFile &file, const moe_tensor &tensor,
                             const std::string &what) {
   writeNpyHeader(file, tensor, what);
-  file.write(tensor.data,
-             static_cast<uint64_t>(countBytes(tensor.element_type, tensor.shape,
-                                              tensor.rank)));
+  file.write(tensor.data, static_cast<uint64_t>(countBytes(
+                              tensor.element_type, tensor.shape, tensor.rank)));
 }

@@ -24,8 +24,9 @@ struct Option {
 } // namespace
 
 static const Option table[] = {
-    {"--tokens", "IDS.npy", "Run the language model on these ids ([T] i32/i64).",
-     "Language models", nullptr, &Options::tokens, nullptr, nullptr},
+    {"--tokens", "IDS.npy",
+     "Run the language model on these ids ([T] i32/i64).", "Language models",
+     nullptr, &Options::tokens, nullptr, nullptr},
     {"--logits", "OUT.npy", "Write the logits of every token, [T, vocabulary].",
      nullptr, nullptr, &Options::logits, nullptr, nullptr},
     {"--generate", "N", "Print the N most likely next ids, on one line.",
@@ -34,25 +35,31 @@ static const Option table[] = {
      nullptr, &Options::stopAtEos, nullptr, nullptr, nullptr},
     {"--context", "N", "Room for N positions (default: what the run needs).",
      nullptr, nullptr, nullptr, &Options::context, nullptr},
-    {"--prefill-chunk", "N", "Take the prompt N tokens at a time (default 2048).",
-     nullptr, nullptr, nullptr, &Options::prefillChunk, nullptr},
+    {"--prefill-chunk", "N",
+     "Take the prompt N tokens at a time (default: up to 2048).", nullptr,
+     nullptr, nullptr, &Options::prefillChunk, nullptr},
     {"--function", "NAME", "Run this function (default: the only one).",
      "Functions", nullptr, &Options::function, nullptr, nullptr},
-    {"--inputs", "FILES", "One .safetensors with all inputs by name, or .npy "
+    {"--inputs", "FILES",
+     "One .safetensors with all inputs by name, or .npy "
      "files in order: a.npy,b.npy.",
      nullptr, nullptr, nullptr, nullptr, &Options::inputs},
     {"--outputs", "FILES", "Where the results go, in the same two forms.",
      nullptr, nullptr, nullptr, nullptr, &Options::outputs},
-    {"--threads", "N", "Use N threads (default: every CPU allowed to the "
+    {"--threads", "N",
+     "Use N threads (default: every CPU allowed to the "
      "process).",
      "Running", nullptr, nullptr, &Options::threads, nullptr},
-    {"--weights", "FILE", "Take the weights from FILE (default: PROGRAM.weights "
+    {"--weights", "FILE",
+     "Take the weights from FILE (default: PROGRAM.weights "
      "beside the program).",
      nullptr, nullptr, &Options::weights, nullptr, nullptr},
-    {"--verify", nullptr, "Compare every byte of the weights with their "
+    {"--verify", nullptr,
+     "Compare every byte of the weights with their "
      "checksum first.",
      nullptr, &Options::verify, nullptr, nullptr, nullptr},
-    {"--bench", nullptr, "Warm up, repeat and print times; the last line is one "
+    {"--bench", nullptr,
+     "Warm up, repeat and print times; the last line is one "
      "JSON object.",
      "Measuring", &Options::bench, nullptr, nullptr, nullptr},
     {"--repeats", "N", "Repeat --bench N times (default: for a few seconds).",
@@ -81,7 +88,8 @@ static std::string unknown(const std::string &name) {
   for (const Option &option : table)
     names.push_back(option.name);
   std::string near = nearest(name, names);
-  return (name.compare(0, 1, "-") ? "unexpected argument " : "unknown option ") +
+  return (name.compare(0, 1, "-") ? "unexpected argument "
+                                  : "unknown option ") +
          quote(name) +
          (near.empty() ? "; --help lists the options"
                        : "; did you mean '" + near + "'?");
@@ -138,8 +146,8 @@ static void checkCombination(const Options &o) {
   require(!o.bench || (o.logits.empty() && !o.stopAtEos),
           "--bench measures whole runs: leave out --logits and --stop-at-eos");
   require(!o.repeats || o.bench, "--repeats needs --bench");
-  require(hasTokens || hasFunction || o.verify || (!o.bench && !o.profile &&
-                                                   o.recordLoad.empty()),
+  require(hasTokens || hasFunction || o.verify ||
+              (!o.bench && !o.profile && o.recordLoad.empty()),
           "--bench, --profile and --record-load need something to run: "
           "--tokens IDS.npy or --function NAME");
 }

@@ -50,9 +50,9 @@ void moe::runtime::printProfile(moe_session &session) {
     total += static_cast<double>(entry.nanoseconds);
   }
   std::sort(entries.begin(), entries.end(),
-                   [](const moe_profile_entry &a, const moe_profile_entry &b) {
-                     return a.nanoseconds > b.nanoseconds;
-                   });
+            [](const moe_profile_entry &a, const moe_profile_entry &b) {
+              return a.nanoseconds > b.nanoseconds;
+            });
   std::fprintf(stderr, "%-40s %8s %12s %12s %7s\n", "kernel", "calls",
                "total ms", "us/call", "share");
   for (const moe_profile_entry &e : entries) {
@@ -70,12 +70,12 @@ std::string moe::runtime::loadJson(moe_session &session, int64_t tokens) {
                             static_cast<long long>(tokens));
   moe_load load;
   for (size_t i = 0; moe_session_load(&session, i, &load) == MOE_OK; ++i) {
-    text += format("%s\n  {\"layer\": %d, \"experts\": %lld, \"calls\": %llu, "
-                   "\"total_rows\": %llu, \"rows_per_expert\": [",
-                   i ? "," : "", load.layer,
-                   static_cast<long long>(load.experts),
-                   static_cast<unsigned long long>(load.calls),
-                   static_cast<unsigned long long>(load.total_rows));
+    text +=
+        format("%s\n  {\"layer\": %d, \"experts\": %lld, \"calls\": %llu, "
+               "\"total_rows\": %llu, \"rows_per_expert\": [",
+               i ? "," : "", load.layer, static_cast<long long>(load.experts),
+               static_cast<unsigned long long>(load.calls),
+               static_cast<unsigned long long>(load.total_rows));
     for (int64_t expert = 0; expert < load.experts; ++expert)
       text += (expert ? ", " : "") + std::to_string(load.rows[expert]);
     text += "]}";
@@ -107,9 +107,9 @@ bool Repeats::more() {
   // Without a number: at least three, then for five seconds.
   constexpr int64_t least = 3, most = 1000;
   constexpr uint64_t enough = 5'000'000'000;
-  bool again = wanted ? count < wanted
-                      : count < least ||
-                            (count < most && now() - start < enough);
+  bool again = wanted
+                   ? count < wanted
+                   : count < least || (count < most && now() - start < enough);
   count += again;
   return again;
 }

@@ -57,10 +57,9 @@ static bool areNpy(const std::vector<std::string> &paths,
            std::string(option) + " got " + quote(path) +
                ", expected one .safetensors file or .npy files");
   if (paths.size() != names.size())
-    fail(MOE_INVALID_ARGUMENT,
-         format("%s got %zu .npy files, expected %zu: ", option, paths.size(),
-                names.size()) +
-             listText(names));
+    fail(MOE_INVALID_ARGUMENT, format("%s got %zu .npy files, expected %zu: ",
+                                      option, paths.size(), names.size()) +
+                                   listText(names));
   return true;
 }
 
@@ -102,8 +101,7 @@ static void writeOutputs(std::deque<OutputFile> &files, bool npy,
 
 void moe::runtime::runFunction(moe_model &model, const Options &options) {
   const moe_program_info &program = *moe_model_program(&model);
-  const moe_function_info &function =
-      chooseFunction(program, options.function);
+  const moe_function_info &function = chooseFunction(program, options.function);
   if (program.is_language_model && std::string(function.name) == "forward")
     fail(MOE_INVALID_ARGUMENT,
          "'forward' is the language model itself: run it by --tokens IDS.npy");
@@ -135,9 +133,9 @@ void moe::runtime::runFunction(moe_model &model, const Options &options) {
     arguments.push_back(input.view);
   auto call = [&] {
     results.assign(outputNames.size(), moe_tensor{});
-    check(*session, moe_session_call(session.get(), function.name,
-                                     arguments.data(), arguments.size(),
-                                     results.data(), results.size()));
+    check(*session,
+          moe_session_call(session.get(), function.name, arguments.data(),
+                           arguments.size(), results.data(), results.size()));
   };
   call();
   if (options.bench) {

@@ -83,10 +83,9 @@ public:
       if (file)
         rows.resize(step * width);
       float *out = file ? rows.data() : last.data();
-      check(session,
-            moe_session_forward(&session, prompt.data() + start, nullptr,
-                                nullptr, step, first, out,
-                                (step - first) * width));
+      check(session, moe_session_forward(&session, prompt.data() + start,
+                                         nullptr, nullptr, step, first, out,
+                                         (step - first) * width));
       if (!file)
         continue;
       file->write(rows.data(), rows.size() * sizeof(float));
@@ -179,11 +178,22 @@ static int64_t bench(Run &run, moe_session &session, const Options &options,
   return (run.size() + steps) * repeats.done();
 }
 
+/// Tokens per call of a long prompt: many, as each call reads every weight, but
+/// few enough that their logits and work space stay small beside the weights.
+static int64_t defaultChunk(const moe_program_info &program, bool allLogits) {
+  constexpr int64_t most = 2048, least = 64, logits = int64_t(1) << 26;
+  return allLogits
+             ? std::clamp(logits / std::max<int64_t>(program.vocabulary, 1),
+                          least, most)
+             : most;
+}
+
 void moe::runtime::runTokens(moe_model &model, const Options &options) {
   const moe_program_info &program = *moe_model_program(&model);
   if (!program.is_language_model)
-    fail(MOE_INVALID_ARGUMENT, "this program is no language model: run one of "
-                               "its functions by --function, --help lists them");
+    fail(MOE_INVALID_ARGUMENT,
+         "this program is no language model: run one of "
+         "its functions by --function, --help lists them");
   std::vector<int32_t> prompt = readTokens(options.tokens, program.vocabulary);
   int64_t count = static_cast<int64_t>(prompt.size());
   int64_t limit = program.max_context > 0 ? program.max_context : INT32_MAX;
@@ -228,7 +238,8 @@ void moe::runtime::runTokens(moe_model &model, const Options &options) {
   SessionHandle session =
       makeSession(model, options, options.context ? options.context : needed);
   Run run(*session, program, std::move(prompt),
-          options.prefillChunk ? options.prefillChunk : 2048);
+          options.prefillChunk ? options.prefillChunk
+                               : defaultChunk(program, logits.has_value()));
   int64_t fed = 0;
   std::vector<int32_t> ids;
   if (options.bench) {

@@ -85,10 +85,10 @@ public:
                 : name == "data_offsets" ? 2
                                          : -1;
     if (index < 0 || seen[index])
-      fail(MOE_INVALID_ARGUMENT,
-           what() + (index < 0 ? " has the unknown entry "
-                               : " has more than one entry ") +
-               quote(name));
+      fail(MOE_INVALID_ARGUMENT, what() +
+                                     (index < 0 ? " has the unknown entry "
+                                                : " has more than one entry ") +
+                                     quote(name));
     field = name;
     return true;
   }
@@ -99,8 +99,8 @@ public:
     return true;
   }
   bool start_array(std::size_t) override {
-    if (metadata || depth != 2 || inArray || (field != "shape" &&
-                                              field != "data_offsets"))
+    if (metadata || depth != 2 || inArray ||
+        (field != "shape" && field != "data_offsets"))
       bad("an array");
     inArray = true;
     numbers.clear();
@@ -140,9 +140,8 @@ private:
     fail(MOE_INVALID_ARGUMENT,
          ".safetensors file " + quote(file) + " has " + found +
              " in its header where none may stand" +
-             (entries.empty()
-                  ? std::string()
-                  : ", at tensor " + quote(entries.back().name)));
+             (entries.empty() ? std::string()
+                              : ", at tensor " + quote(entries.back().name)));
   }
 
   std::vector<SafetensorsReader::Entry> &entries;
@@ -290,8 +289,7 @@ void moe::runtime::writeSafetensors(OutputFile &file,
     const moe_tensor &view = tensor.view;
     header[tensor.name] = {
         {"dtype", elementType(view.element_type)->safetensors},
-        {"shape",
-         std::vector<int64_t>(view.shape, view.shape + view.rank)},
+        {"shape", std::vector<int64_t>(view.shape, view.shape + view.rank)},
         {"data_offsets", {offset, offset + bytesOf(tensor)}}};
     offset += bytesOf(tensor);
   }

@@ -134,10 +134,9 @@ moe_status moe_session_length(moe_session *session, int64_t sequence,
   return guard(session->message, [&] {
     if (sequence < 0 ||
         sequence >= static_cast<int64_t>(session->lengths.size()))
-      fail(MOE_INVALID_ARGUMENT,
-           format("sequence is %lld, expected 0 to %zu",
-                  static_cast<long long>(sequence),
-                  session->lengths.size() - 1));
+      fail(MOE_INVALID_ARGUMENT, format("sequence is %lld, expected 0 to %zu",
+                                        static_cast<long long>(sequence),
+                                        session->lengths.size() - 1));
     *length = session->lengths[sequence];
   });
 }

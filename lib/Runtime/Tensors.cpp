@@ -6,10 +6,14 @@
 using namespace moe::runtime;
 
 static const ElementType table[] = {
-    {MOE_F32, "f32", "F32", "<f4", 4},   {MOE_F16, "f16", "F16", "<f2", 2},
-    {MOE_BF16, "bf16", "BF16", nullptr, 2}, {MOE_I32, "i32", "I32", "<i4", 4},
-    {MOE_I64, "i64", "I64", "<i8", 8},   {MOE_I8, "i8", "I8", "|i1", 1},
-    {MOE_U8, "u8", "U8", "|u1", 1},      {MOE_BOOL, "bool", "BOOL", "|b1", 1},
+    {MOE_F32, "f32", "F32", "<f4", 4},
+    {MOE_F16, "f16", "F16", "<f2", 2},
+    {MOE_BF16, "bf16", "BF16", nullptr, 2},
+    {MOE_I32, "i32", "I32", "<i4", 4},
+    {MOE_I64, "i64", "I64", "<i8", 8},
+    {MOE_I8, "i8", "I8", "|i1", 1},
+    {MOE_U8, "u8", "U8", "|u1", 1},
+    {MOE_BOOL, "bool", "BOOL", "|b1", 1},
     {MOE_F64, "f64", "F64", "<f8", 8},
 };
 

@@ -128,8 +128,8 @@ void Weights::open(const std::string &path, const moe_program_info &program) {
   }
   struct stat status;
   if (fstat(file.descriptor, &status) || !S_ISREG(status.st_mode))
-    fail(MOE_FILE_ERROR, "weights file " + quote(path) +
-                             " is not a regular file" + remedy);
+    fail(MOE_FILE_ERROR,
+         "weights file " + quote(path) + " is not a regular file" + remedy);
   uint64_t size = static_cast<uint64_t>(status.st_size);
   moe_weights_header header;
   ssize_t got = pread(file.descriptor, &header, sizeof(header), 0);
@@ -147,8 +147,7 @@ void Weights::open(const std::string &path, const moe_program_info &program) {
              remedy);
   check(header, size, path, program);
 
-  void *mapped =
-      mmap(nullptr, size, PROT_READ, MAP_SHARED, file.descriptor, 0);
+  void *mapped = mmap(nullptr, size, PROT_READ, MAP_SHARED, file.descriptor, 0);
   if (mapped == MAP_FAILED) {
     int error = errno;
     fail(MOE_OUT_OF_MEMORY, "cannot map the weights file " + quote(path) +

@@ -37,7 +37,8 @@ void *Workspace::allocate(size_t bytes, size_t alignment) {
   bytes = std::max<size_t>(bytes, 1);
   for (; current < chunks.size(); ++current, used = 0) {
     size_t start = (used + alignment - 1) & ~(alignment - 1);
-    if (start <= chunks[current].size && bytes <= chunks[current].size - start) {
+    if (start <= chunks[current].size &&
+        bytes <= chunks[current].size - start) {
       used = start + bytes;
       return chunks[current].memory + start;
     }

@@ -6,8 +6,8 @@
  *   id  = (bias + sum of the ids at positions 0..p of its sequence) mod 16
  * whose logit is 1, where bias is the first element of the weights. Id 15 makes
  * every logit NaN, id 14 makes ids 3 and 5 tie at 2, id 13 asks for more work
- * space than any machine has. The ids are kept in the cache as floats, so that a
- * call sees earlier ones only through it.
+ * space than any machine has. The ids are kept in the cache as floats, so that
+ * a call sees earlier ones only through it.
  */
 #include "moe/Runtime/Program.h"
 
@@ -109,8 +109,7 @@ static void forward(void **arguments) {
  * factor * times, sums: f32[?] over the rows of y) */
 static void scale(void **arguments) {
   const moe_descriptor *x = arguments[0];
-  float factor =
-      *element(arguments[1]) * (float)*(const int64_t *)arguments[2];
+  float factor = *element(arguments[1]) * (float)*(const int64_t *)arguments[2];
   int64_t rows = x->sizes_and_strides[0];
   float *y = _mlir_memref_to_llvm_alloc(sizeof(float) * (size_t)(rows * 4));
   float *sums = _mlir_memref_to_llvm_alloc(sizeof(float) * (size_t)rows);
@@ -144,7 +143,9 @@ static void same(void **arguments) {
 }
 
 #define VECTOR(name, type)                                                     \
-  { name, type, MOE_ROLE_DATA, 1, 0, {MOE_DYNAMIC} }
+  {                                                                            \
+    name, type, MOE_ROLE_DATA, 1, 0, { MOE_DYNAMIC }                           \
+  }
 #define CACHE                                                                  \
   {                                                                            \
     "cache", MOE_F32, MOE_ROLE_CACHE, 4, 0, {                                  \
@@ -176,8 +177,8 @@ static const moe_value_info scaleOutputs[] = {
 static const moe_value_info matrix[] = {
     {"x", MOE_F32, MOE_ROLE_DATA, 2, 0, {MOE_DYNAMIC, MOE_DYNAMIC}}};
 static const moe_value_info vectors[] = {
-    VECTOR("f32", MOE_F32), VECTOR("f16", MOE_F16), VECTOR("bf16", MOE_BF16),
-    VECTOR("i32", MOE_I32), VECTOR("i64", MOE_I64), VECTOR("i8", MOE_I8),
+    VECTOR("f32", MOE_F32), VECTOR("f16", MOE_F16),   VECTOR("bf16", MOE_BF16),
+    VECTOR("i32", MOE_I32), VECTOR("i64", MOE_I64),   VECTOR("i8", MOE_I8),
     VECTOR("u8", MOE_U8),   VECTOR("bool", MOE_BOOL), VECTOR("f64", MOE_F64)};
 
 static const moe_function_info functions[] = {

@@ -1,7 +1,7 @@
 /* Tests of the C interface that the command line does not reach: several
  * sequences and sessions, rewinding, threads, outputs in the caller's memory,
- * and what is said about calls that have no meaning. Links the fake program as a
- * shared library, so its expectations follow FakeProgram.c; bias is 2.
+ * and what is said about calls that have no meaning. Links the fake program as
+ * a shared library, so its expectations follow FakeProgram.c; bias is 2.
  */
 #include "moe/Runtime/Runtime.h"
 
@@ -49,8 +49,8 @@ static moe_session *makeSession(moe_model *model, int64_t context,
   options.context = context;
   options.sequences = sequences;
   options.record_load = 1;
-  if (moe_session_create(model, &options, &session, message,
-                         sizeof(message)) != MOE_OK)
+  if (moe_session_create(model, &options, &session, message, sizeof(message)) !=
+      MOE_OK)
     fprintf(stderr, "moe_session_create: %s\n", message);
   return session;
 }
@@ -68,7 +68,8 @@ static void testOpening(void) {
   char message[MOE_MESSAGE_SIZE];
   moe_model *model = (moe_model *)message;
   moe_open_options options = {0};
-  EXPECT(moe_open(NULL, NULL, message, sizeof(message)) == MOE_INVALID_ARGUMENT);
+  EXPECT(moe_open(NULL, NULL, message, sizeof(message)) ==
+         MOE_INVALID_ARGUMENT);
   EXPECT(moe_open(&options, &model, message, sizeof(message)) ==
          MOE_INVALID_ARGUMENT);
   EXPECT(model == NULL && strstr(message, "struct_size is 0, expected sizeof"));

@@ -1,5 +1,6 @@
-// XXH64, the checksum of weights files: a streaming implementation for the packer, which writes them, and
-// the runtime, which checks them. Header only, so that both share it without linking each other.
+// XXH64, the checksum of weights files: a streaming implementation for the
+// packer, which writes them, and the runtime, which checks them. Header only,
+// so that both share it without linking each other.
 #ifndef MOE_RUNTIME_CHECKSUM_H
 #define MOE_RUNTIME_CHECKSUM_H
 
@@ -9,14 +10,16 @@
 
 namespace moe {
 
-/// Digest of the bytes given to update() so far, seed 0. Little-endian machines only, as the whole runtime.
+/// Digest of the bytes given to update() so far, seed 0. Little-endian machines
+/// only, as the whole runtime.
 class XXH64 {
 public:
   void update(const void *data, size_t size) {
     const unsigned char *bytes = static_cast<const unsigned char *>(data);
     total += size;
     if (pending) {
-      size_t take = size < sizeof(block) - pending ? size : sizeof(block) - pending;
+      size_t take =
+          size < sizeof(block) - pending ? size : sizeof(block) - pending;
       if (take)
         std::memcpy(block + pending, bytes, take);
       pending += take;
@@ -37,7 +40,8 @@ public:
   uint64_t digest() const {
     uint64_t hash = prime5;
     if (total >= sizeof(block)) {
-      hash = rotate(lane[0], 1) + rotate(lane[1], 7) + rotate(lane[2], 12) + rotate(lane[3], 18);
+      hash = rotate(lane[0], 1) + rotate(lane[1], 7) + rotate(lane[2], 12) +
+             rotate(lane[3], 18);
       for (uint64_t value : lane)
         hash = (hash ^ round(0, value)) * prime1 + prime4;
     }
@@ -45,9 +49,11 @@ public:
     const unsigned char *bytes = block;
     size_t size = pending;
     for (; size >= 8; bytes += 8, size -= 8)
-      hash = rotate(hash ^ round(0, load<uint64_t>(bytes)), 27) * prime1 + prime4;
+      hash =
+          rotate(hash ^ round(0, load<uint64_t>(bytes)), 27) * prime1 + prime4;
     if (size >= 4) {
-      hash = rotate(hash ^ (load<uint32_t>(bytes) * prime1), 23) * prime2 + prime3;
+      hash =
+          rotate(hash ^ (load<uint32_t>(bytes) * prime1), 23) * prime2 + prime3;
       bytes += 4;
       size -= 4;
     }
@@ -65,13 +71,19 @@ public:
   }
 
 private:
-  static constexpr uint64_t prime1 = 0x9E3779B185EBCA87u, prime2 = 0xC2B2AE3D27D4EB4Fu, prime3 = 0x165667B19E3779F9u,
-                            prime4 = 0x85EBCA77C2B2AE63u, prime5 = 0x27D4EB2F165667C5u;
+  static constexpr uint64_t prime1 = 0x9E3779B185EBCA87u,
+                            prime2 = 0xC2B2AE3D27D4EB4Fu,
+                            prime3 = 0x165667B19E3779F9u,
+                            prime4 = 0x85EBCA77C2B2AE63u,
+                            prime5 = 0x27D4EB2F165667C5u;
 
-  static uint64_t rotate(uint64_t value, int bits) { return (value << bits) | (value >> (64 - bits)); }
-  static uint64_t round(uint64_t sum, uint64_t value) { return rotate(sum + value * prime2, 31) * prime1; }
-  template <typename T>
-  static uint64_t load(const unsigned char *bytes) {
+  static uint64_t rotate(uint64_t value, int bits) {
+    return (value << bits) | (value >> (64 - bits));
+  }
+  static uint64_t round(uint64_t sum, uint64_t value) {
+    return rotate(sum + value * prime2, 31) * prime1;
+  }
+  template <typename T> static uint64_t load(const unsigned char *bytes) {
     T value;
     std::memcpy(&value, bytes, sizeof(value));
     return value;

@@ -24,6 +24,8 @@
 
 #include "moe/Runtime/Program.h"
 
+/* clang-format off: fields and their meaning stand side by side. */
+
 #ifdef __cplusplus
 extern "C" {
 #endif
