@@ -142,6 +142,20 @@ static void same(void **arguments) {
            sizeof(void *) * 2 + sizeof(int64_t) * 3);
 }
 
+#ifdef _OPENMP
+/* threads() -> i32[]: how many threads a parallel loop gets. */
+static void threads(void **arguments) {
+  int32_t *count = _mlir_memref_to_llvm_alloc(sizeof(int32_t));
+  *count = 0;
+#pragma omp parallel
+#pragma omp atomic
+  ++*count;
+  moe_descriptor *result = arguments[0];
+  result->allocated = result->aligned = count;
+  result->offset = 0;
+}
+#endif
+
 #define VECTOR(name, type)                                                     \
   {                                                                            \
     name, type, MOE_ROLE_DATA, 1, 0, { MOE_DYNAMIC }                           \
@@ -181,12 +195,20 @@ static const moe_value_info vectors[] = {
     VECTOR("i32", MOE_I32), VECTOR("i64", MOE_I64),   VECTOR("i8", MOE_I8),
     VECTOR("u8", MOE_U8),   VECTOR("bool", MOE_BOOL), VECTOR("f64", MOE_F64)};
 
+#ifdef _OPENMP
+static const moe_value_info count[] = {
+    {"count", MOE_I32, MOE_ROLE_DATA, 0, 0, {0}}};
+#endif
+
 static const moe_function_info functions[] = {
     {"forward", "", 6, 2, forwardInputs, forwardOutputs, forward},
     {"scale", "multiplies every element by factor and times", 3, 2, scaleInputs,
      scaleOutputs, scale},
     {"transpose", "", 1, 1, matrix, matrix, transpose},
     {"same", "", 9, 9, vectors, vectors, same},
+#ifdef _OPENMP
+    {"threads", "", 0, 1, NULL, count, threads},
+#endif
 };
 static const moe_parameter_info parameters[] = {
     {"bias", MOE_F32, 1, {4}, MOE_WEIGHTS_SECTION, 16}};

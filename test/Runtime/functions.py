@@ -54,6 +54,15 @@ for padding in range(2):
     result = program.run("--function", "same", "--inputs", source, "--outputs", saved)
     check(result.returncode == 0 and read_safetensors(saved) == tensors, result)
 
+# A parallel loop gets the threads asked for; by default every CPU of the process.
+for more, want in ([], len(os.sched_getaffinity(0))), (["--threads", 1], 1), (["--threads", 3], 3):
+    result = program.run("--function", "threads", "--outputs", program.file("n.npy"), *more)
+    check(result.returncode == 0 and np.load(program.file("n.npy")) == want, more, result)
+one = {min(os.sched_getaffinity(0))}
+result = program.run("--function", "threads", "--outputs", program.file("n.npy"),
+                     preexec_fn=lambda: os.sched_setaffinity(0, one))
+check(result.returncode == 0 and np.load(program.file("n.npy")) == 1, "affinity", result)
+
 # --bench prints one JSON object and writes the outputs all the same.
 np.save(program.file("x.npy"), x)
 result = program.run("--function=transpose", "--inputs=" + program.file("x.npy"), "--bench", "--repeats=3")
