@@ -8,6 +8,7 @@
 #include "VectorizeKernel.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 
@@ -101,10 +102,16 @@ void Kernel::collectCombiners() {
     Combiner &combiner = combiners.emplace_back();
     Operation *combine = yielded.getDefiningOp();
     if (reductionDims.empty() || !combine || combine->getBlock() != body ||
-        combine->getNumOperands() != 2 || combine->getNumResults() != 1 ||
-        !access.argument.hasOneUse() || !combine->hasOneUse() ||
-        *access.argument.user_begin() != combine ||
-        !arith::getNeutralElement(combine))
+        combine->getNumResults() != 1 || !combine->hasOneUse() ||
+        !access.argument.hasOneUse() ||
+        *access.argument.user_begin() != combine)
+      continue;
+    if (auto fma = dyn_cast<math::FmaOp>(combine)) {
+      if (fma.getC() == access.argument)
+        combiner.op = combine;
+      continue;
+    }
+    if (combine->getNumOperands() != 2 || !arith::getNeutralElement(combine))
       continue;
     combiner.op = combine;
     // Fused multiply-add exists for these types; others would be emulated.

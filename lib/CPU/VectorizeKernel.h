@@ -40,7 +40,8 @@ struct Access {
 
 /// How the accumulator of one output takes up the value of one iteration.
 struct Combiner {
-  /// The op that combines, null where the body is of no known form.
+  /// The op that combines, null where the body is of no known form. A fused
+  /// multiply-add whose addend is the accumulator counts as a sum.
   Operation *op = nullptr;
   /// The product that feeds a sum: both become one fused multiply-add.
   Operation *product = nullptr;

@@ -8,6 +8,7 @@
 #include "VectorizeBody.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
@@ -58,6 +59,7 @@ private:
                               ArrayRef<Value> accumulators);
   SmallVector<Point> enumeratePoints() const;
   SmallVector<size_t> evaluationOrder(ArrayRef<Point> points) const;
+  Value neutralLanes(const Combiner &combiner);
   Value combine(const Combiner &combiner, Value left, Value right);
   Value closeTree(const Combiner &combiner, Value lanes);
   void emitMemoryForm(unsigned dim);
@@ -259,10 +261,7 @@ void NestEmitter::emitPoints() {
         accumulators.push_back(body.load(access, point));
         continue;
       }
-      TypedAttr neutral = *arith::getNeutralElement(combiner.op);
-      auto type = VectorType::get({kLanes}, neutral.getType());
-      accumulators.push_back(arith::ConstantOp::create(
-          builder, loc, DenseElementsAttr::get(type, Attribute(neutral))));
+      accumulators.push_back(neutralLanes(combiner));
     }
   SmallVector<unsigned> dims = kernel.reductionDims;
   if (plan.lanesReduce)
@@ -393,8 +392,21 @@ NestEmitter::emitLaneReduction(ArrayRef<Point> points,
   return llvm::to_vector_of<Value>(branch.getResults());
 }
 
-/// Applies the op of the body that takes up one more value.
+/// Lanes that have not taken up anything.
+Value NestEmitter::neutralLanes(const Combiner &combiner) {
+  Type element = combiner.op->getResult(0).getType();
+  Attribute neutral = isa<math::FmaOp>(combiner.op)
+                          ? Attribute(builder.getFloatAttr(element, 0.0))
+                          : Attribute(*arith::getNeutralElement(combiner.op));
+  auto type = VectorType::get({kLanes}, element);
+  return arith::ConstantOp::create(builder, loc,
+                                   DenseElementsAttr::get(type, neutral));
+}
+
+/// Joins two partial results as the body joins the accumulator and a value.
 Value NestEmitter::combine(const Combiner &combiner, Value left, Value right) {
+  if (isa<math::FmaOp>(combiner.op))
+    return arith::AddFOp::create(builder, loc, left, right);
   bool leftFirst = llvm::is_contained(
       llvm::map_range(kernel.outputs,
                       [](const Access &access) -> Value {

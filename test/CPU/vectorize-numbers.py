@@ -1,12 +1,15 @@
 #!/usr/bin/python3
-"""Runs vectorised linalg against NumPy: vectorize-numbers.py [--case TEXT] [--accumulators N] [--cpu NAME].
+"""Runs vectorised linalg against NumPy: vectorize-numbers.py [--case TEXT] [--target ACCUMULATORS:CPU ...].
 
 Each case is a linalg op on buffers with a NumPy expression for its result. The data are small integers,
 so that every partial sum is exact (|x| <= 4 and at most 300 terms: sums stay below 2^13) and the order of
 summation cannot hide an error: results must be equal. Buffers lie inside larger ones filled with a
 sentinel, which must survive.
+
+A second run on random floats compares bits: those of the first target with those of the others, and, where
+sizes are dynamic, those of all rows at once with those of each row alone.
 """
-import argparse, ctypes, itertools, os, subprocess, sys, tempfile
+import argparse, ctypes, os, subprocess, sys, tempfile
 import numpy as np
 
 SENTINEL = 77
@@ -45,9 +48,12 @@ class Buffer:
         self.view[...] = encode(np.asarray(values), kind)
         self.before = self.storage.copy()
 
-    def descriptor(self):
-        pointer = self.storage.ctypes.data
-        words = [pointer, pointer, self.offset, *self.shape, *self.strides]
+    def descriptor(self, dim=None, index=0):
+        """The buffer, or its part at one index of a dimension."""
+        pointer, offset, shape = self.storage.ctypes.data, self.offset, list(self.shape)
+        if dim is not None:
+            offset, shape[dim] = offset + index * self.strides[dim], 1
+        words = [pointer, pointer, offset, *shape, *self.strides]
         return (ctypes.c_int64 * len(words))(*words)
 
     def result(self):
@@ -122,6 +128,25 @@ func.func @{symbol}({', '.join(f'{n}: {t}' for n, t in zip(names, types))}) attr
                 return f"operand {index}: elements outside of the buffer were overwritten"
         return None
 
+    def bits(self, function, seed, row_letter=None):
+        """The outputs' bytes for random data, with `row_letter` computed index by index."""
+        generator = np.random.default_rng(seed)
+        buffers = []
+        for used, kind in self.operands:
+            shape = [self.sizes[l] for l in used]
+            real = kind in ("f32", "bf16", "f16")
+            values = generator.standard_normal(shape, np.float32) if real else generator.integers(max(self.low, 0), 5, shape)
+            buffers.append(Buffer(shape, kind, values, self.gap))
+        places = lambda index: [b.descriptor(used.index(row_letter) if row_letter in used else None, index) for b, (used, _) in zip(buffers, self.operands)]
+        for index in range(self.sizes[row_letter]) if row_letter else [None]:
+            descriptors = places(index) if row_letter else [b.descriptor() for b in buffers]
+            function(*[ctypes.byref(d) for d in descriptors])
+        return [np.ascontiguousarray(b.view).tobytes() for b in buffers[-self.outputs:]]
+
+    def rows_are_independent(self):
+        """All rows at once may be compared with each row alone: sizes are dynamic, `m` is parallel and no value."""
+        return self.dynamic and "m" in self.sizes and "m" not in self.reductions and "linalg.index 0" not in self.body
+
 
 def contraction(widen_b=None):
     if widen_b:
@@ -144,6 +169,8 @@ def cases():
             # Lanes over the reduction: rows times rows.
             yield Case(f"rows-{m}x{n}x{k}-{tag}", dict(m=m, n=n, k=k), [("mk", "f32"), ("nk", "f32"), ("mn", "f32")], "k",
                        contraction(), lambda a, b, c: a @ b.T + c, **options)
+            yield Case(f"rows-fma-{m}x{n}x{k}-{tag}", dict(m=m, n=n, k=k), [("mk", "f32"), ("nk", "f32"), ("mn", "f32")], "k",
+                       "%s = math.fma %a, %b, %c : f32\n    linalg.yield %s : f32", lambda a, b, c: a @ b.T + c, **options)
             yield Case(f"rows-bf16-{m}x{n}x{k}-{tag}", dict(m=m, n=n, k=k), [("mk", "f32"), ("nk", "bf16"), ("mn", "f32")], "k",
                        contraction("bf16"), lambda a, b, c: a @ b.T + c, **options)
             # The right side is not contiguous along the lanes: it is gathered.
@@ -211,45 +238,59 @@ def cases():
                    "%s = arith.addf %a, %a : f32\n    linalg.yield %s : f32", lambda a, b: a + a, **options)
 
 
+def build(options, target, sources, folder):
+    """A library of all cases for a target, ACCUMULATORS:CPU."""
+    accumulators, cpu = target.split(":")
+    path = lambda name: os.path.join(folder, f"{accumulators}-{cpu}-{name}")
+    tool = lambda name: os.path.join(os.path.dirname(options.lower), name)
+    with open(path("in.mlir"), "w") as file:
+        file.write(sources)
+    for command in (
+        [options.opt, path("in.mlir"), f"--pass-pipeline=builtin.module(func.func(moe-cpu-vectorize{{accumulators={accumulators}}},moe-cpu-expand-math))", "-o", path("loops.mlir")],
+        [options.lower, path("loops.mlir"), "--pass-pipeline=builtin.module(canonicalize,cse,expand-strided-metadata,lower-affine,convert-vector-to-scf,"
+         "convert-scf-to-cf,convert-vector-to-llvm,finalize-memref-to-llvm,convert-math-to-llvm,convert-arith-to-llvm,convert-index-to-llvm,"
+         "convert-cf-to-llvm,convert-func-to-llvm,reconcile-unrealized-casts)", "-o", path("llvm.mlir")],
+        [tool("mlir-translate"), "--mlir-to-llvmir", path("llvm.mlir"), "-o", path("code.ll")],
+        [tool("clang"), "-O1", f"-march={cpu}", "-fPIC", "-shared", "-Wno-override-module", path("code.ll"), "-o", path("code.so"), "-lm"],
+    ):
+        subprocess.run(command, check=True)
+    return ctypes.CDLL(path("code.so"))
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--opt", default="moe-opt")
     parser.add_argument("--lower", default="/usr/lib/llvm-22/bin/mlir-opt", help="mlir-opt, in the folder of LLVM's other tools")
-    parser.add_argument("--case", default="")
-    parser.add_argument("--accumulators", default="24")
-    parser.add_argument("--cpu", default="native")
+    parser.add_argument("--case", default="", help="part of the cases' names")
+    parser.add_argument("--target", action="append", help="ACCUMULATORS:CPU, by default 24:native")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
     chosen = [case for case in cases() if options.case in case.name]
     if not chosen:
         sys.exit(f"expected part of a case's name, got '{options.case}'")
+    # With dynamic sizes many cases are the same code.
+    symbols = {}
+    for case in chosen:
+        symbols.setdefault(case.text("SYMBOL"), f"case{len(symbols)}")
+    sources = "\n".join(text.replace("SYMBOL", symbol) for text, symbol in symbols.items())
+    targets = options.target or ["24:native"]
     with tempfile.TemporaryDirectory() as folder:
-        path = lambda name: os.path.join(folder, name)
-        with open(path("in.mlir"), "w") as file:
-            # With dynamic sizes many cases are the same code.
-            symbols = {}
-            for case in chosen:
-                symbols.setdefault(case.text("SYMBOL"), f"case{len(symbols)}")
-            file.write("\n".join(text.replace("SYMBOL", symbol) for text, symbol in symbols.items()))
-        tool = lambda name: os.path.join(os.path.dirname(options.lower), name)
-        for command in (
-            [options.opt, path("in.mlir"), f"--pass-pipeline=builtin.module(func.func(moe-cpu-vectorize{{accumulators={options.accumulators}}},moe-cpu-expand-math))", "-o", path("loops.mlir")],
-            [options.lower, path("loops.mlir"), "--pass-pipeline=builtin.module(canonicalize,cse,expand-strided-metadata,lower-affine,convert-vector-to-scf,"
-             "convert-scf-to-cf,convert-vector-to-llvm,finalize-memref-to-llvm,convert-math-to-llvm,convert-arith-to-llvm,convert-index-to-llvm,"
-             "convert-cf-to-llvm,convert-func-to-llvm,reconcile-unrealized-casts)", "-o", path("llvm.mlir")],
-            [tool("mlir-translate"), "--mlir-to-llvmir", path("llvm.mlir"), "-o", path("code.ll")],
-            [tool("clang"), "-O1", f"-march={options.cpu}", "-fPIC", "-shared", "-Wno-override-module", path("code.ll"), "-o", path("code.so"), "-lm"],
-        ):
-            subprocess.run(command, check=True)
-        library = ctypes.CDLL(path("code.so"))
-        failures = 0
-        for case in chosen:
-            problem = case.run(getattr(library, "_mlir_ciface_" + symbols[case.text("SYMBOL")]), options.seed)
-            if problem:
-                failures += 1
-                print(f"{case.name} (seed {options.seed}): {problem}")
-        print(f"{len(chosen) - failures} of {len(chosen)} cases equal")
-        sys.exit(failures != 0)
+        libraries = [build(options, target, sources, folder) for target in targets]
+    failures = 0
+    for case in chosen:
+        symbol = "_mlir_ciface_" + symbols[case.text("SYMBOL")]
+        functions = [getattr(library, symbol) for library in libraries]
+        problems = [problem for function in functions if (problem := case.run(function, options.seed))]
+        bits = case.bits(functions[0], options.seed)
+        problems += [f"bits of target {target} differ from those of {targets[0]}"
+                     for target, function in zip(targets[1:], functions[1:]) if case.bits(function, options.seed) != bits]
+        if case.rows_are_independent() and case.bits(functions[0], options.seed, "m") != bits:
+            problems.append("bits of rows alone differ from those of all rows")
+        if problems:
+            failures += 1
+            print(f"{case.name} (seed {options.seed}): {problems[0]}")
+    print(f"{len(chosen) - failures} of {len(chosen)} cases equal")
+    sys.exit(failures != 0)
 
 
 if __name__ == "__main__":
