@@ -119,7 +119,7 @@ struct ExpandMathPass
     patterns.add<ExpandExp>(&getContext(), /*benefit=*/2);
     patterns.add<UnrollToScalars<math::SinOp>, UnrollToScalars<math::CosOp>>(
         &getContext());
-    populateMathPolynomialApproximationPatterns(patterns, [](StringRef name) {
+    auto isExpanded = [](StringRef name) {
       return llvm::is_contained({math::TanhOp::getOperationName(),
                                  math::ErfOp::getOperationName(),
                                  math::LogOp::getOperationName(),
@@ -127,6 +127,11 @@ struct ExpandMathPass
                                  math::Log2Op::getOperationName(),
                                  math::ExpM1Op::getOperationName()},
                                 name);
+    };
+    populateMathPolynomialApproximationPatterns(patterns, isExpanded);
+    // In 16 bits all of them go by way of f32, exp among them.
+    populateMathF32ExpansionPatterns(patterns, [&](StringRef name) {
+      return isExpanded(name) || name == math::ExpOp::getOperationName();
     });
     arith::populateExpandBFloat16Patterns(patterns);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))

@@ -9,8 +9,11 @@ sentinel, which must survive.
 A second run on random floats compares bits: those of the first target with those of the others, and, where
 sizes are dynamic, those of all rows at once with those of each row alone.
 """
-import argparse, ctypes, os, subprocess, sys, tempfile
+import argparse, ctypes, sys, tempfile
 import numpy as np
+
+sys.dont_write_bytecode = True  # the source folder stays as it is
+from lowering import build
 
 SENTINEL = 77
 NUMPY = {"f32": np.float32, "bf16": np.uint16, "f16": np.float16, "i32": np.int32, "i64": np.int64, "index": np.int64, "i1": np.uint8}
@@ -238,25 +241,6 @@ def cases():
                    "%s = arith.addf %a, %a : f32\n    linalg.yield %s : f32", lambda a, b: a + a, **options)
 
 
-def build(options, target, sources, folder):
-    """A library of all cases for a target, ACCUMULATORS:CPU."""
-    accumulators, cpu = target.split(":")
-    path = lambda name: os.path.join(folder, f"{accumulators}-{cpu}-{name}")
-    tool = lambda name: os.path.join(os.path.dirname(options.lower), name)
-    with open(path("in.mlir"), "w") as file:
-        file.write(sources)
-    for command in (
-        [options.opt, path("in.mlir"), f"--pass-pipeline=builtin.module(func.func(moe-cpu-vectorize{{accumulators={accumulators}}},moe-cpu-expand-math))", "-o", path("loops.mlir")],
-        [options.lower, path("loops.mlir"), "--pass-pipeline=builtin.module(canonicalize,cse,expand-strided-metadata,lower-affine,convert-vector-to-scf,"
-         "convert-scf-to-cf,convert-vector-to-llvm,finalize-memref-to-llvm,convert-math-to-llvm,convert-arith-to-llvm,convert-index-to-llvm,"
-         "convert-cf-to-llvm,convert-func-to-llvm,reconcile-unrealized-casts)", "-o", path("llvm.mlir")],
-        [tool("mlir-translate"), "--mlir-to-llvmir", path("llvm.mlir"), "-o", path("code.ll")],
-        [tool("clang"), "-O1", f"-march={cpu}", "-fPIC", "-shared", "-Wno-override-module", path("code.ll"), "-o", path("code.so"), "-lm"],
-    ):
-        subprocess.run(command, check=True)
-    return ctypes.CDLL(path("code.so"))
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--opt", default="moe-opt")
@@ -275,7 +259,7 @@ def main():
     sources = "\n".join(text.replace("SYMBOL", symbol) for text, symbol in symbols.items())
     targets = options.target or ["24:native"]
     with tempfile.TemporaryDirectory() as folder:
-        libraries = [build(options, target, sources, folder) for target in targets]
+        libraries = [build(options.opt, options.lower, target, sources, folder) for target in targets]
     failures = 0
     for case in chosen:
         symbol = "_mlir_ciface_" + symbols[case.text("SYMBOL")]

@@ -69,7 +69,8 @@ def ExpandMathPass : Pass<"moe-cpu-expand-math", "::mlir::func::FuncOp"> {
     One implementation for vectors and scalars, so that a value does not depend on
     its place in a vector or a tail. `math.exp` in f32 is accurate to 2 ulp on the
     whole range; overflow gives infinity, underflow zero, NaN stays NaN. Other
-    functions use the approximations of MLIR. `math.sin` and `math.cos` of vectors
+    functions use the approximations of MLIR (`math.log` takes subnormal numbers for
+    the smallest normal one); in 16 bits they are computed in f32. `math.sin` and `math.cos` of vectors
     are unrolled to the C library: their arguments are large. Conversions to bf16
     are expanded to integer arithmetic (round to nearest even).
 
