@@ -41,6 +41,30 @@ def FuseGatherPass : Pass<"moe-fuse-gather", "::mlir::func::FuncOp"> {
 // Group and tile
 //===----------------------------------------------------------------------===//
 
+def PackWeightsPass : Pass<"moe-pack-weights", "::mlir::ModuleOp"> {
+  let summary = "Store the banks of grouped products in panels of 32 outputs";
+  let description = [{
+    A bank `[E, N, K]` that grouped products read and that comes from a global with a recipe, loaded in the function
+    or by all callers of a private function, becomes `[E, ceil(N / 32), K, 32]`: K rows of 32 outputs lie one after the
+    other, as the kernels read them, whatever the vector width. The recipe is rewritten, so that weights are packed once,
+    while compiling, and expert by expert. A global that is read otherwise too stays and gets a sister `NAME_packed`.
+    Products with a bank that cannot be packed stay as they are, with a missed-optimisation remark: they take the
+    plain, slow lowering.
+
+    ```mlir
+    ml_program.global private @w(#moe.bank_recipe<[#moe.stack<[#moe.source<"e0", tensor<70x64xf32>>]>]>)
+      : !moe.bank<tensor<1x70x64xf32>>
+    ```
+    becomes
+    ```mlir
+    ml_program.global private @w(#moe.bank_recipe<[#moe.stack<[#moe.panels<#moe.source<"e0", tensor<70x64xf32>>, width = 32>]>]>)
+      : !moe.bank<tensor<1x3x64x32xf32>>
+    ```
+  }];
+  let dependentDialects = ["::mlir::ml_program::MLProgramDialect", "::mlir::moe::MoEDialect"];
+  let statistics = [Statistic<"packed", "packed", "globals packed">];
+}
+
 def TileGroupedMatmulPass : Pass<"moe-tile-grouped-matmul", "::mlir::func::FuncOp"> {
   let summary = "Turn grouped products over packed banks into one parallel loop over a run-time list of work";
   let description = [{
