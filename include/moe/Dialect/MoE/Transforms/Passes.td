@@ -111,4 +111,29 @@ def TileGroupedMatmulPass : Pass<"moe-tile-grouped-matmul", "::mlir::func::FuncO
   let statistics = [Statistic<"tiled", "tiled", "grouped products tiled">];
 }
 
+def TileRowsPass : Pass<"moe-tile-rows", "::mlir::func::FuncOp"> {
+  let summary = "Run combines and gathers in parallel over blocks of rows";
+  let description = [{
+    `moe.combine` and `moe.gather` become an `scf.forall` over blocks of their result's rows. Tokens sum the rows of
+    their own experts, so blocks never meet. What stands in a parallel loop already stays, as does a single block.
+
+    ```mlir
+    %y = moe.combine ins(%rows : ...) at(%slots : ...) weights(%weights : ...) kind(#moe.weighted_sum) outs(%init : ...) -> ...
+    ```
+    becomes
+    ```mlir
+    %y = scf.forall (%t) = (0) to (%tokens) step (8) shared_outs(%o = %init) -> (tensor<?x64xf32>) {
+      %part = moe.combine ins(%rows : ...) at(%my_slots : ...) weights(%my_weights : ...) ... -> ...
+      scf.forall.in_parallel {
+        tensor.parallel_insert_slice %part into %o[%t, 0] [%size, 64] [1, 1] : ...
+      }
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let options = [Option<"rows", "rows", "int64_t", /*default=*/"8", "Rows of a block">];
+  let statistics = [Statistic<"tiled", "tiled", "operations tiled">];
+}
+
 #endif // MOE_DIALECT_MOE_TRANSFORMS_PASSES_TD
