@@ -1,6 +1,7 @@
 //===- Checkpoint.cpp - The tensors of a model ----------------------------===//
 //
-// One safetensors file, or the shards of a Hugging Face folder; the reader that recipes are executed with.
+// One safetensors file, or the shards of a Hugging Face folder; the reader that
+// recipes are executed with.
 //
 //===----------------------------------------------------------------------===//
 
@@ -31,7 +32,9 @@ std::string inFolder(StringRef folder, StringRef file) {
 /// Shards are plain files of the folder: no way out of it.
 bool isShardName(StringRef name) {
   return name.ends_with(".safetensors") && !name.starts_with(".") &&
-         llvm::all_of(name, [](char c) { return llvm::isPrint(c) && c != '/' && c != '\\'; });
+         llvm::all_of(name, [](char c) {
+           return llvm::isPrint(c) && c != '/' && c != '\\';
+         });
 }
 
 std::string toText(Type type) {
@@ -42,24 +45,29 @@ std::string toText(Type type) {
 
 } // namespace
 
-llvm::Expected<std::unique_ptr<Checkpoint>> Checkpoint::openFile(StringRef path) {
-  llvm::Expected<std::unique_ptr<SafetensorsFile>> file = SafetensorsFile::open(path);
+llvm::Expected<std::unique_ptr<Checkpoint>>
+Checkpoint::openFile(StringRef path) {
+  llvm::Expected<std::unique_ptr<SafetensorsFile>> file =
+      SafetensorsFile::open(path);
   if (!file)
     return file.takeError();
   std::unique_ptr<Checkpoint> checkpoint(new Checkpoint(path));
   for (const auto &tensor : (*file)->getTensors())
-    checkpoint->entries.try_emplace(tensor.getKey(), Entry{file->get(), &tensor.getValue()});
+    checkpoint->entries.try_emplace(tensor.getKey(),
+                                    Entry{file->get(), &tensor.getValue()});
   checkpoint->files.push_back(std::move(*file));
   return checkpoint;
 }
 
-llvm::Expected<std::unique_ptr<Checkpoint>> Checkpoint::openFolder(StringRef folder) {
+llvm::Expected<std::unique_ptr<Checkpoint>>
+Checkpoint::openFolder(StringRef folder) {
   std::string single = inFolder(folder, "model.safetensors");
   if (llvm::sys::fs::exists(single))
     return openFile(single);
   std::string index = inFolder(folder, "model.safetensors.index.json");
   if (!llvm::sys::fs::exists(index))
-    return makeError(folder + ": expected model.safetensors or model.safetensors.index.json in the folder");
+    return makeError(folder + ": expected model.safetensors or "
+                              "model.safetensors.index.json in the folder");
   std::unique_ptr<Checkpoint> checkpoint(new Checkpoint(folder));
   if (llvm::Error error = checkpoint->openShards(folder, index))
     return std::move(error);
@@ -74,11 +82,15 @@ llvm::Error Checkpoint::openShards(StringRef folder, StringRef indexPath) {
   if (!index)
     return index.takeError();
   const llvm::json::Object *object = index->getAsObject();
-  const llvm::json::Object *map = object ? object->getObject("weight_map") : nullptr;
+  const llvm::json::Object *map =
+      object ? object->getObject("weight_map") : nullptr;
   if (!map)
-    return makeError(indexPath + ": expected an object 'weight_map' from tensor names to shards");
+    return makeError(
+        indexPath +
+        ": expected an object 'weight_map' from tensor names to shards");
   if (map->empty())
-    return makeError(indexPath + ": expected tensors in 'weight_map', got none");
+    return makeError(indexPath +
+                     ": expected tensors in 'weight_map', got none");
 
   llvm::StringMap<const SafetensorsFile *> shards;
   for (const auto &[key, value] : *map) {
@@ -86,13 +98,16 @@ llvm::Error Checkpoint::openShards(StringRef folder, StringRef indexPath) {
     std::optional<StringRef> shard = value.getAsString();
     if (!shard || !isShardName(*shard))
       return makeError(indexPath + ": tensor " + quoted(name) +
-                       ": expected the name of a .safetensors file in the same folder, got " +
+                       ": expected the name of a .safetensors file in the same "
+                       "folder, got " +
                        (shard ? quoted(*shard) : std::string("no text")));
     const SafetensorsFile *&file = shards[*shard];
     if (!file) {
       if (files.size() == kMaxShards)
-        return makeError(indexPath + ": expected at most " + Twine(kMaxShards) + " shards");
-      llvm::Expected<std::unique_ptr<SafetensorsFile>> opened = SafetensorsFile::open(inFolder(folder, *shard));
+        return makeError(indexPath + ": expected at most " + Twine(kMaxShards) +
+                         " shards");
+      llvm::Expected<std::unique_ptr<SafetensorsFile>> opened =
+          SafetensorsFile::open(inFolder(folder, *shard));
       if (!opened)
         return opened.takeError();
       file = opened->get();
@@ -100,7 +115,8 @@ llvm::Error Checkpoint::openShards(StringRef folder, StringRef indexPath) {
     }
     auto tensor = file->getTensors().find(name);
     if (tensor == file->getTensors().end())
-      return makeError(file->getPath() + ": no tensor " + quoted(name) + ", which the index places here");
+      return makeError(file->getPath() + ": no tensor " + quoted(name) +
+                       ", which the index places here");
     entries.try_emplace(name, Entry{file, &tensor->getValue()});
   }
   return llvm::Error::success();
@@ -111,15 +127,17 @@ const StoredTensor *Checkpoint::lookup(StringRef name) const {
   return entry == entries.end() ? nullptr : entry->getValue().tensor;
 }
 
-llvm::Error Checkpoint::read(StringRef name, RankedTensorType type, uint64_t offset,
+llvm::Error Checkpoint::read(StringRef name, RankedTensorType type,
+                             uint64_t offset,
                              llvm::MutableArrayRef<char> bytes) {
   auto entry = entries.find(name);
   if (entry == entries.end())
-    return makeError(path + ": no tensor " + quoted(name) + ", which the program needs");
+    return makeError(path + ": no tensor " + quoted(name) +
+                     ", which the program needs");
   const auto &[file, tensor] = entry->getValue();
   RankedTensorType stored = tensor->getType(type.getContext());
   if (stored != type)
-    return makeError(file->getPath() + ": tensor " + quoted(name) + ": expected " + toText(type) + ", got " +
-                     toText(stored));
+    return makeError(file->getPath() + ": tensor " + quoted(name) +
+                     ": expected " + toText(type) + ", got " + toText(stored));
   return file->read(*tensor, offset, bytes);
 }

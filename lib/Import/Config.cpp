@@ -44,21 +44,25 @@ const llvm::json::Value *Config::find(StringRef key) const {
 
 bool Config::has(StringRef key) const { return find(key) != nullptr; }
 
-int64_t Config::integer(Keys keys, int64_t otherwise, int64_t min, int64_t max) {
+int64_t Config::integer(Keys keys, int64_t otherwise, int64_t min,
+                        int64_t max) {
   std::optional<int64_t> result;
   StringRef from;
   for (StringRef key : keys) {
     const llvm::json::Value *value = find(key);
     if (!value)
       continue;
-    std::optional<int64_t> number = value->kind() == llvm::json::Value::Number ? value->getAsInteger() : std::nullopt;
+    std::optional<int64_t> number = value->kind() == llvm::json::Value::Number
+                                        ? value->getAsInteger()
+                                        : std::nullopt;
     if (!number || *number < min || *number > max) {
-      fail("'" + key + "': expected a whole number from " + Twine(min) + " to " + Twine(max) + ", got " + show(*value));
+      fail("'" + key + "': expected a whole number from " + Twine(min) +
+           " to " + Twine(max) + ", got " + show(*value));
       return otherwise;
     }
     if (result && *result != *number) {
-      fail("'" + from + "' is " + Twine(*result) + " and '" + key + "' is " + Twine(*number) +
-           "; expected one of them, or both equal");
+      fail("'" + from + "' is " + Twine(*result) + " and '" + key + "' is " +
+           Twine(*number) + "; expected one of them, or both equal");
       return otherwise;
     }
     result = number;
@@ -67,8 +71,9 @@ int64_t Config::integer(Keys keys, int64_t otherwise, int64_t min, int64_t max) 
   return result.value_or(otherwise);
 }
 
-std::optional<int64_t> Config::optionalInteger(StringRef key, std::optional<int64_t> otherwise, int64_t min,
-                                               int64_t max) {
+std::optional<int64_t> Config::optionalInteger(StringRef key,
+                                               std::optional<int64_t> otherwise,
+                                               int64_t min, int64_t max) {
   if (!object.get(key))
     return otherwise;
   if (!find(key))
@@ -94,7 +99,8 @@ double Config::number(StringRef key, double otherwise, double min, double max) {
     return otherwise;
   if (*value >= min && *value <= max)
     return *value;
-  fail("'" + key + "': expected a number from " + range(min, max) + ", got " + show(*find(key)));
+  fail("'" + key + "': expected a number from " + range(min, max) + ", got " +
+       show(*find(key)));
   return otherwise;
 }
 
@@ -127,11 +133,14 @@ std::vector<int64_t> Config::integers(StringRef key, int64_t min, int64_t max) {
   if (!value)
     return result;
   auto add = [&](const llvm::json::Value &item) {
-    std::optional<int64_t> number = item.kind() == llvm::json::Value::Number ? item.getAsInteger() : std::nullopt;
+    std::optional<int64_t> number = item.kind() == llvm::json::Value::Number
+                                        ? item.getAsInteger()
+                                        : std::nullopt;
     if (number && *number >= min && *number <= max)
       result.push_back(*number);
     else
-      fail("'" + key + "': expected whole numbers from " + Twine(min) + " to " + Twine(max) + ", got " + show(item));
+      fail("'" + key + "': expected whole numbers from " + Twine(min) + " to " +
+           Twine(max) + ", got " + show(item));
   };
   if (const llvm::json::Array *array = value->getAsArray())
     for (const llvm::json::Value &item : *array)
@@ -154,7 +163,8 @@ std::optional<std::vector<std::string>> Config::texts(StringRef key) {
   for (const llvm::json::Value &item : *array) {
     std::optional<StringRef> text = item.getAsString();
     if (!text) {
-      fail("'" + key + "': expected a list of texts, got " + show(item) + " in it");
+      fail("'" + key + "': expected a list of texts, got " + show(item) +
+           " in it");
       return std::nullopt;
     }
     result.push_back(text->str());

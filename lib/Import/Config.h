@@ -1,6 +1,7 @@
 //===- Config.h - Reads config.json -----------------------------*- C++ -*-===//
 //
-// Typed access to a model's configuration. The first error is kept, so that architectures read straight through.
+// Typed access to a model's configuration. The first error is kept, so that
+// architectures read straight through.
 //
 //===----------------------------------------------------------------------===//
 
@@ -18,16 +19,20 @@ namespace mlir::moe {
 class Config {
 public:
   /// `name` begins error messages.
-  Config(const llvm::json::Object &object, llvm::StringRef name) : object(object), name(name) {}
+  Config(const llvm::json::Object &object, llvm::StringRef name)
+      : object(object), name(name) {}
 
   using Keys = std::initializer_list<llvm::StringRef>;
 
-  /// Whole number from `min` to `max`. Of several keys, names of one thing, the first present counts; two that
-  /// contradict each other are an error. Absent or null: `otherwise`.
+  /// Whole number from `min` to `max`. Of several keys, names of one thing, the
+  /// first present counts; two that contradict each other are an error. Absent
+  /// or null: `otherwise`.
   int64_t integer(Keys keys, int64_t otherwise, int64_t min, int64_t max);
-  /// As above; null and absent are told apart from numbers: no value if null, `otherwise` if absent.
-  std::optional<int64_t> optionalInteger(llvm::StringRef key, std::optional<int64_t> otherwise, int64_t min,
-                                         int64_t max);
+  /// As above; null and absent are told apart from numbers: no value if null,
+  /// `otherwise` if absent.
+  std::optional<int64_t> optionalInteger(llvm::StringRef key,
+                                         std::optional<int64_t> otherwise,
+                                         int64_t min, int64_t max);
   double number(llvm::StringRef key, double otherwise, double min, double max);
   std::optional<double> optionalNumber(llvm::StringRef key);
   bool boolean(llvm::StringRef key, bool otherwise);
@@ -36,14 +41,16 @@ public:
   std::vector<int64_t> integers(llvm::StringRef key, int64_t min, int64_t max);
   /// A list of texts; absent or null: none.
   std::optional<std::vector<std::string>> texts(llvm::StringRef key);
-  /// The object under the first key that is present and not null, as a configuration of its own, or null.
+  /// The object under the first key that is present and not null, as a
+  /// configuration of its own, or null.
   const llvm::json::Object *child(Keys keys);
 
   /// Whether a key is present and not null.
   bool has(llvm::StringRef key) const;
   llvm::StringRef getName() const { return name; }
 
-  /// Keeps `message`, prefixed with the file's name, unless there is an error already.
+  /// Keeps `message`, prefixed with the file's name, unless there is an error
+  /// already.
   void fail(const llvm::Twine &message);
   /// Takes the error of `part`, whose messages carry its own name.
   void adopt(const Config &part) {

@@ -1,7 +1,7 @@
 //===- Decoder.cpp - Builds a decoder from its description ----------------===//
 //
-// One private function for all layers that are equal up to their weights, and the function of the language model that
-// calls them.
+// One private function for all layers that are equal up to their weights, and
+// the function of the language model that calls them.
 //
 //===----------------------------------------------------------------------===//
 
@@ -21,18 +21,22 @@ struct LayerState {
   AttentionState attention;
 };
 
-/// Attention and feed-forward block, each behind a norm and added to the stream.
-void buildLayer(FunctionScope &scope, LayerState &state, const DecoderLayer &layer) {
+/// Attention and feed-forward block, each behind a norm and added to the
+/// stream.
+void buildLayer(FunctionScope &scope, LayerState &state,
+                const DecoderLayer &layer) {
   ImplicitLocOpBuilder &builder = scope.builder;
   Value rows = buildRMSNorm(scope, state.hidden, layer.attentionNorm);
-  Value attended = buildAttention(scope, rows, state.attention, layer.attention);
+  Value attended =
+      buildAttention(scope, rows, state.attention, layer.attention);
   state.hidden = buildResidualAdd(builder, state.hidden, attended);
 
   FunctionScope::Block block(scope, "mlp");
   rows = buildRMSNorm(scope, state.hidden, layer.feedForwardNorm);
-  Value output = std::holds_alternative<Experts>(layer.feedForward)
-                     ? buildExperts(scope, rows, std::get<Experts>(layer.feedForward))
-                     : buildGatedMLP(scope, rows, std::get<GatedMLP>(layer.feedForward));
+  Value output =
+      std::holds_alternative<Experts>(layer.feedForward)
+          ? buildExperts(scope, rows, std::get<Experts>(layer.feedForward))
+          : buildGatedMLP(scope, rows, std::get<GatedMLP>(layer.feedForward));
   state.hidden = buildResidualAdd(builder, state.hidden, output);
 }
 
@@ -42,13 +46,19 @@ public:
   explicit LayerFunctions(Model &model) : model(model) {}
 
   /// Calls the function of `layer` in `caller`.
-  void call(FunctionScope &caller, LayerState &state, const DecoderLayer &layer) {
-    FunctionScope scope(model, "decoder_layer_" + std::to_string(functions.size()), /*isPublic=*/false,
+  void call(FunctionScope &caller, LayerState &state,
+            const DecoderLayer &layer) {
+    FunctionScope scope(model,
+                        "decoder_layer_" + std::to_string(functions.size()),
+                        /*isPublic=*/false,
                         /*loadsWeights=*/false, layer.prefix);
     LayerState inner;
-    auto forward = [&](Value outer, StringRef name) { return scope.addArgument(outer.getType(), name); };
+    auto forward = [&](Value outer, StringRef name) {
+      return scope.addArgument(outer.getType(), name);
+    };
     inner.hidden = forward(state.hidden, "hidden");
-    inner.attention.rotary.cosine = forward(state.attention.rotary.cosine, "cosine");
+    inner.attention.rotary.cosine =
+        forward(state.attention.rotary.cosine, "cosine");
     inner.attention.rotary.sine = forward(state.attention.rotary.sine, "sine");
     inner.attention.positions = forward(state.attention.positions, "positions");
     inner.attention.sequences = forward(state.attention.sequences, "sequences");
@@ -76,13 +86,16 @@ public:
   }
 
 private:
-  /// The function made before that equals `function`, which is then erased; else `function` itself.
+  /// The function made before that equals `function`, which is then erased;
+  /// else `function` itself.
   func::FuncOp share(func::FuncOp function) {
     for (func::FuncOp other : functions) {
-      if (other.getFunctionType() != function.getFunctionType() || other.getArgAttrsAttr() != function.getArgAttrsAttr())
+      if (other.getFunctionType() != function.getFunctionType() ||
+          other.getArgAttrsAttr() != function.getArgAttrsAttr())
         continue;
-      if (!OperationEquivalence::isRegionEquivalentTo(&other.getBody(), &function.getBody(),
-                                                      OperationEquivalence::IgnoreLocations))
+      if (!OperationEquivalence::isRegionEquivalentTo(
+              &other.getBody(), &function.getBody(),
+              OperationEquivalence::IgnoreLocations))
         continue;
       function.erase();
       return other;
@@ -98,17 +111,21 @@ private:
 } // namespace
 
 void mlir::moe::buildDecoder(Model &model, const Decoder &decoder) {
-  FunctionScope scope(model, "forward", /*isPublic=*/true, /*loadsWeights=*/true, "");
+  FunctionScope scope(model, "forward", /*isPublic=*/true,
+                      /*loadsWeights=*/true, "");
   ImplicitLocOpBuilder &builder = scope.builder;
-  auto ids = RankedTensorType::get({ShapedType::kDynamic}, builder.getI32Type());
+  auto ids =
+      RankedTensorType::get({ShapedType::kDynamic}, builder.getI32Type());
   Value tokens = scope.addArgument(ids, "tokens", "tokens");
   LayerState state;
   state.attention.positions = scope.addArgument(ids, "positions", "positions");
   state.attention.sequences = scope.addArgument(ids, "sequences", "sequences");
-  Value firstRow = scope.addArgument(builder.getIndexType(), "first_row", "first_row");
+  Value firstRow =
+      scope.addArgument(builder.getIndexType(), "first_row", "first_row");
 
   state.hidden = buildEmbedding(scope, tokens, decoder.embedding);
-  state.attention.rotary = buildRotaryTables(scope, state.attention.positions, decoder.rotary);
+  state.attention.rotary =
+      buildRotaryTables(scope, state.attention.positions, decoder.rotary);
   LayerFunctions functions(model);
   std::vector<FunctionScope::Result> caches;
   std::vector<int32_t> expertLayers;
@@ -118,16 +135,19 @@ void mlir::moe::buildDecoder(Model &model, const Decoder &decoder) {
       expertLayers.push_back(index);
     std::string name = "layers." + std::to_string(index);
     FunctionScope::Block block(scope, name);
-    auto cache = RankedTensorType::get({ShapedType::kDynamic, ShapedType::kDynamic, layer.attention.keyValueHeads,
-                                        layer.attention.headSize},
-                                       builder.getF32Type());
+    auto cache = RankedTensorType::get(
+        {ShapedType::kDynamic, ShapedType::kDynamic,
+         layer.attention.keyValueHeads, layer.attention.headSize},
+        builder.getF32Type());
     state.attention.keys = scope.addArgument(cache, name + ".keys", "cache");
-    state.attention.values = scope.addArgument(cache, name + ".values", "cache");
+    state.attention.values =
+        scope.addArgument(cache, name + ".values", "cache");
     functions.call(scope, state, layer);
     caches.push_back({state.attention.keys, name + ".keys", "cache"});
     caches.push_back({state.attention.values, name + ".values", "cache"});
   }
-  Value logits = buildOutputHead(scope, state.hidden, firstRow, decoder.norm, decoder.head);
+  Value logits = buildOutputHead(scope, state.hidden, firstRow, decoder.norm,
+                                 decoder.head);
 
   std::vector<FunctionScope::Result> results{{logits, "logits", "logits"}};
   llvm::append_range(results, caches);
@@ -135,8 +155,13 @@ void mlir::moe::buildDecoder(Model &model, const Decoder &decoder) {
 
   model.getModule()->setAttr(
       MoEDialect::kLanguageModelAttr,
-      builder.getDictionaryAttr({builder.getNamedAttr("vocabulary", builder.getI64IntegerAttr(decoder.head.outputs)),
-                                 builder.getNamedAttr("max_context", builder.getI64IntegerAttr(decoder.maxContext)),
-                                 builder.getNamedAttr("eos", builder.getDenseI32ArrayAttr(decoder.endOfSequence)),
-                                 builder.getNamedAttr("moe_layers", builder.getDenseI32ArrayAttr(expertLayers))}));
+      builder.getDictionaryAttr(
+          {builder.getNamedAttr(
+               "vocabulary", builder.getI64IntegerAttr(decoder.head.outputs)),
+           builder.getNamedAttr("max_context",
+                                builder.getI64IntegerAttr(decoder.maxContext)),
+           builder.getNamedAttr(
+               "eos", builder.getDenseI32ArrayAttr(decoder.endOfSequence)),
+           builder.getNamedAttr("moe_layers",
+                                builder.getDenseI32ArrayAttr(expertLayers))}));
 }

@@ -1,6 +1,7 @@
 //===- Decoder.h - A decoder as a composition of blocks ---------*- C++ -*-===//
 //
-// What an architecture decides: sizes, names and blocks of each layer. Building is the same for all.
+// What an architecture decides: sizes, names and blocks of each layer. Building
+// is the same for all.
 //
 //===----------------------------------------------------------------------===//
 
@@ -32,7 +33,8 @@ struct Decoder {
   std::vector<int32_t> endOfSequence;
 };
 
-/// Builds `@forward` and the functions of its layers. Errors are kept in the model.
+/// Builds `@forward` and the functions of its layers. Errors are kept in the
+/// model.
 void buildDecoder(Model &model, const Decoder &decoder);
 
 } // namespace mlir::moe

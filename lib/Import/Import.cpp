@@ -1,6 +1,7 @@
 //===- Import.cpp - From files to a program -------------------------------===//
 //
-// Chooses the architecture of a checkpoint by its model_type, and parses IR behind the nesting scan.
+// Chooses the architecture of a checkpoint by its model_type, and parses IR
+// behind the nesting scan.
 //
 //===----------------------------------------------------------------------===//
 
@@ -36,19 +37,24 @@ class ErrorCollector {
 public:
   explicit ErrorCollector(MLIRContext &context)
       : handler(&context, [this](Diagnostic &diagnostic) {
-          if (diagnostic.getSeverity() == DiagnosticSeverity::Error && text.empty())
+          if (diagnostic.getSeverity() == DiagnosticSeverity::Error &&
+              text.empty())
             text = describe(diagnostic);
           return success();
         }) {}
 
-  std::string take(StringRef otherwise) { return text.empty() ? otherwise.str() : text; }
+  std::string take(StringRef otherwise) {
+    return text.empty() ? otherwise.str() : text;
+  }
 
 private:
   static std::string describe(Diagnostic &diagnostic) {
     std::string message;
     llvm::raw_string_ostream os(message);
-    if (auto location = diagnostic.getLocation()->findInstanceOf<FileLineColLoc>())
-      os << location.getFilename().getValue() << ":" << location.getLine() << ":" << location.getColumn() << ": ";
+    if (auto location =
+            diagnostic.getLocation()->findInstanceOf<FileLineColLoc>())
+      os << location.getFilename().getValue() << ":" << location.getLine()
+         << ":" << location.getColumn() << ": ";
     os << diagnostic.str();
     for (Diagnostic &note : diagnostic.getNotes()) {
       os << "; " << note.str();
@@ -63,23 +69,29 @@ private:
 };
 
 std::string listArchitectures() {
-  return llvm::join(
-      llvm::map_range(getArchitectures(), [](const Architecture &architecture) { return architecture.modelType; }),
-      ", ");
+  return llvm::join(llvm::map_range(getArchitectures(),
+                                    [](const Architecture &architecture) {
+                                      return architecture.modelType;
+                                    }),
+                    ", ");
 }
 
 } // namespace
 
 void mlir::moe::loadImportDialects(MLIRContext &context) {
-  context.loadDialect<arith::ArithDialect, func::FuncDialect, linalg::LinalgDialect, math::MathDialect,
-                      ml_program::MLProgramDialect, MoEDialect, scf::SCFDialect, tensor::TensorDialect>();
+  context.loadDialect<arith::ArithDialect, func::FuncDialect,
+                      linalg::LinalgDialect, math::MathDialect,
+                      ml_program::MLProgramDialect, MoEDialect, scf::SCFDialect,
+                      tensor::TensorDialect>();
 }
 
-llvm::Expected<ImportedProgram> mlir::moe::importCheckpoint(StringRef folder, MLIRContext &context) {
+llvm::Expected<ImportedProgram>
+mlir::moe::importCheckpoint(StringRef folder, MLIRContext &context) {
   llvm::SmallString<128> path(folder);
   llvm::sys::path::append(path, "config.json");
   if (!llvm::sys::fs::exists(path))
-    return makeError(folder + ": expected a checkpoint folder with config.json");
+    return makeError(folder +
+                     ": expected a checkpoint folder with config.json");
   llvm::Expected<std::string> text = readFile(path, kMaxConfigBytes);
   if (!text)
     return text.takeError();
@@ -92,10 +104,13 @@ llvm::Expected<ImportedProgram> mlir::moe::importCheckpoint(StringRef folder, ML
 
   Config config(*object, path);
   std::string modelType = config.text({"model_type"}, "");
-  const Architecture *architecture = llvm::find_if(
-      getArchitectures(), [&](const Architecture &architecture) { return architecture.modelType == modelType; });
+  const Architecture *architecture =
+      llvm::find_if(getArchitectures(), [&](const Architecture &architecture) {
+        return architecture.modelType == modelType;
+      });
   if (architecture == getArchitectures().end())
-    config.fail("'model_type': expected one of " + listArchitectures() + ", got " +
+    config.fail("'model_type': expected one of " + listArchitectures() +
+                ", got " +
                 (modelType.empty() ? std::string("none") : quoted(modelType)));
   if (config.failed())
     return makeError(config.getError());
@@ -103,24 +118,28 @@ llvm::Expected<ImportedProgram> mlir::moe::importCheckpoint(StringRef folder, ML
   if (config.failed())
     return makeError(config.getError());
 
-  llvm::Expected<std::unique_ptr<Checkpoint>> checkpoint = Checkpoint::openFolder(folder);
+  llvm::Expected<std::unique_ptr<Checkpoint>> checkpoint =
+      Checkpoint::openFolder(folder);
   if (!checkpoint)
     return checkpoint.takeError();
   loadImportDialects(context);
   ImportedProgram program;
-  program.module = ModuleOp::create(NameLoc::get(StringAttr::get(&context, modelType)));
+  program.module =
+      ModuleOp::create(NameLoc::get(StringAttr::get(&context, modelType)));
   Model model(*program.module, **checkpoint);
   buildDecoder(model, decoder);
   if (model.failed())
     return makeError(model.getError());
   ErrorCollector errors(context);
   if (failed(verify(*program.module)))
-    return makeError(folder + ": the imported program is not valid: " + errors.take("unknown error"));
+    return makeError(folder + ": the imported program is not valid: " +
+                     errors.take("unknown error"));
   program.weights = std::move(*checkpoint);
   return program;
 }
 
-llvm::Expected<ImportedProgram> mlir::moe::importIR(StringRef path, StringRef weights, MLIRContext &context) {
+llvm::Expected<ImportedProgram>
+mlir::moe::importIR(StringRef path, StringRef weights, MLIRContext &context) {
   llvm::Expected<std::string> text = readFile(path, kMaxIRBytes);
   if (!text)
     return text.takeError();
@@ -137,10 +156,12 @@ llvm::Expected<ImportedProgram> mlir::moe::importIR(StringRef path, StringRef we
     sources->AddNewSourceBuffer(std::move(buffer), llvm::SMLoc());
     program.module = parseSourceFile<ModuleOp>(sources, ParserConfig(&context));
     if (!program.module)
-      return makeError(errors.take((path + ": expected MLIR text or bytecode").str()));
+      return makeError(
+          errors.take((path + ": expected MLIR text or bytecode").str()));
   }
   if (!weights.empty()) {
-    llvm::Expected<std::unique_ptr<Checkpoint>> checkpoint = Checkpoint::openFile(weights);
+    llvm::Expected<std::unique_ptr<Checkpoint>> checkpoint =
+        Checkpoint::openFile(weights);
     if (!checkpoint)
       return checkpoint.takeError();
     program.weights = std::move(*checkpoint);
@@ -148,10 +169,13 @@ llvm::Expected<ImportedProgram> mlir::moe::importIR(StringRef path, StringRef we
   return program;
 }
 
-llvm::Expected<ImportedProgram> mlir::moe::importProgram(StringRef path, StringRef weights, MLIRContext &context) {
+llvm::Expected<ImportedProgram> mlir::moe::importProgram(StringRef path,
+                                                         StringRef weights,
+                                                         MLIRContext &context) {
   if (!llvm::sys::fs::is_directory(path))
     return importIR(path, weights, context);
   if (!weights.empty())
-    return makeError("--weights belongs to IR; a checkpoint folder has its own weights");
+    return makeError(
+        "--weights belongs to IR; a checkpoint folder has its own weights");
   return importCheckpoint(path, context);
 }

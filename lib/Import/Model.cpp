@@ -1,6 +1,7 @@
 //===- Model.cpp - The module under construction --------------------------===//
 //
-// Makes globals with recipes out of tensor names, and functions whose arguments are weights.
+// Makes globals with recipes out of tensor names, and functions whose arguments
+// are weights.
 //
 //===----------------------------------------------------------------------===//
 
@@ -46,15 +47,17 @@ RankedTensorType Model::checkTensor(StringRef name, ArrayRef<int64_t> shape) {
   MLIRContext *context = module.getContext();
   const StoredTensor *tensor = checkpoint.lookup(name);
   if (!tensor) {
-    fail("no tensor " + quoted(name) + "; expected one of shape " + toText(shape));
+    fail("no tensor " + quoted(name) + "; expected one of shape " +
+         toText(shape));
   } else if (ArrayRef<int64_t>(tensor->shape) != shape) {
-    fail("tensor " + quoted(name) + ": expected shape " + toText(shape) + ", as config.json says, got " +
-         toText(tensor->shape));
+    fail("tensor " + quoted(name) + ": expected shape " + toText(shape) +
+         ", as config.json says, got " + toText(tensor->shape));
   } else {
     RankedTensorType type = tensor->getType(context);
     if (isa<Float32Type, Float16Type, BFloat16Type>(type.getElementType()))
       return type;
-    fail("tensor " + quoted(name) + ": expected F32, F16 or BF16, got " + tensor->type);
+    fail("tensor " + quoted(name) + ": expected F32, F16 or BF16, got " +
+         tensor->type);
   }
   // Something that the blocks can go on with; the module is thrown away.
   return RankedTensorType::get(shape, Float32Type::get(context));
@@ -69,13 +72,15 @@ void Model::addGlobal(StringRef name, Type type, Attribute recipe) {
       builder.setInsertionPoint(&op);
       break;
     }
-  ml_program::GlobalOp::create(builder, NameLoc::get(builder.getStringAttr(name)), name, type, /*is_mutable=*/false,
-                               recipe, builder.getStringAttr("private"));
+  ml_program::GlobalOp::create(
+      builder, NameLoc::get(builder.getStringAttr(name)), name, type,
+      /*is_mutable=*/false, recipe, builder.getStringAttr("private"));
 }
 
 Type Model::getWeight(StringRef name, ArrayRef<int64_t> shape) {
   auto known = globals.find(name);
-  if (known != globals.end() && cast<RankedTensorType>(known->second).getShape() == shape)
+  if (known != globals.end() &&
+      cast<RankedTensorType>(known->second).getShape() == shape)
     return known->second;
   RankedTensorType type = checkTensor(name, shape);
   if (!failed())
@@ -83,7 +88,8 @@ Type Model::getWeight(StringRef name, ArrayRef<int64_t> shape) {
   return type;
 }
 
-Type Model::getBank(const ExpertTensors &tensors, int64_t experts, ArrayRef<int64_t> shape) {
+Type Model::getBank(const ExpertTensors &tensors, int64_t experts,
+                    ArrayRef<int64_t> shape) {
   MLIRContext *context = module.getContext();
   SmallVector<RecipeAttrInterface> parts;
   RankedTensorType first;
@@ -93,18 +99,21 @@ Type Model::getBank(const ExpertTensors &tensors, int64_t experts, ArrayRef<int6
     if (!first)
       first = type;
     if (type != first)
-      fail("tensor " + quoted(name) + ": expected the storage type of " + quoted(tensors.getName(0)) +
-           ", since both are of one bank");
+      fail("tensor " + quoted(name) + ": expected the storage type of " +
+           quoted(tensors.getName(0)) + ", since both are of one bank");
     if (!failed())
       parts.push_back(SourceAttr::get(context, name, type));
   }
   SmallVector<int64_t> bankShape{experts};
   llvm::append_range(bankShape, shape);
   if (failed())
-    return BankType::get(context, RankedTensorType::get(bankShape, Float32Type::get(context)));
-  Type type = BankType::get(context, RankedTensorType::get(bankShape, first.getElementType()));
+    return BankType::get(
+        context, RankedTensorType::get(bankShape, Float32Type::get(context)));
+  Type type = BankType::get(
+      context, RankedTensorType::get(bankShape, first.getElementType()));
   addGlobal(tensors.getBankName(), type,
-            BankRecipeAttr::get(context, RecipeAttrInterface(StackAttr::get(context, parts))));
+            BankRecipeAttr::get(
+                context, RecipeAttrInterface(StackAttr::get(context, parts))));
   return type;
 }
 
@@ -112,11 +121,15 @@ Type Model::getBank(const ExpertTensors &tensors, int64_t experts, ArrayRef<int6
 // Functions
 //===----------------------------------------------------------------------===//
 
-FunctionScope::FunctionScope(Model &model, StringRef name, bool isPublic, bool loadsWeights, StringRef prefix)
-    : builder(NameLoc::get(StringAttr::get(model.getModule().getContext(), name)), model.getModule().getContext()),
+FunctionScope::FunctionScope(Model &model, StringRef name, bool isPublic,
+                             bool loadsWeights, StringRef prefix)
+    : builder(
+          NameLoc::get(StringAttr::get(model.getModule().getContext(), name)),
+          model.getModule().getContext()),
       model(model), loadsWeights(loadsWeights), prefix(prefix) {
   builder.setInsertionPointToEnd(model.getModule().getBody());
-  function = func::FuncOp::create(builder, name, builder.getFunctionType({}, {}));
+  function =
+      func::FuncOp::create(builder, name, builder.getFunctionType({}, {}));
   if (!isPublic)
     function.setPrivate();
   builder.setInsertionPointToEnd(function.addEntryBlock());
@@ -128,13 +141,15 @@ Value FunctionScope::addArgument(Type type, StringRef name, StringRef role) {
   if (!role.empty())
     attributes.append(MoEDialect::kRoleAttr, builder.getStringAttr(role));
   argumentAttributes.push_back(attributes.getDictionary(builder.getContext()));
-  return function.getBody().addArgument(type, NameLoc::get(builder.getStringAttr(name)));
+  return function.getBody().addArgument(
+      type, NameLoc::get(builder.getStringAttr(name)));
 }
 
 Value FunctionScope::load(StringRef name, Type type) {
   Value &value = weights[name];
   if (!value)
-    value = ml_program::GlobalLoadConstOp::create(builder, type, FlatSymbolRefAttr::get(builder.getContext(), name));
+    value = ml_program::GlobalLoadConstOp::create(
+        builder, type, FlatSymbolRefAttr::get(builder.getContext(), name));
   return value;
 }
 
@@ -155,7 +170,8 @@ Value FunctionScope::getWeight(StringRef name, ArrayRef<int64_t> shape) {
   return use(name, model.getWeight(name, shape));
 }
 
-Value FunctionScope::getBank(const ExpertTensors &tensors, int64_t experts, ArrayRef<int64_t> shape) {
+Value FunctionScope::getBank(const ExpertTensors &tensors, int64_t experts,
+                             ArrayRef<int64_t> shape) {
   return use(tensors.getBankName(), model.getBank(tensors, experts, shape));
 }
 
@@ -173,11 +189,13 @@ void FunctionScope::finish(ArrayRef<Result> results) {
     types.push_back(result.value.getType());
   }
   func::ReturnOp::create(builder, values);
-  function.setType(builder.getFunctionType(function.getBody().getArgumentTypes(), types));
+  function.setType(
+      builder.getFunctionType(function.getBody().getArgumentTypes(), types));
   function.setArgAttrsAttr(builder.getArrayAttr(argumentAttributes));
   function.setResAttrsAttr(builder.getArrayAttr(attributes));
 }
 
-FunctionScope::Block::Block(FunctionScope &scope, StringRef name) : scope(scope), outer(scope.builder.getLoc()) {
+FunctionScope::Block::Block(FunctionScope &scope, StringRef name)
+    : scope(scope), outer(scope.builder.getLoc()) {
   scope.builder.setLoc(NameLoc::get(scope.builder.getStringAttr(name), outer));
 }

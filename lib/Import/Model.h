@@ -1,6 +1,7 @@
 //===- Model.h - The module under construction ------------------*- C++ -*-===//
 //
-// Weights by name, checked against the checkpoint, and functions that take the weights they use as arguments.
+// Weights by name, checked against the checkpoint, and functions that take the
+// weights they use as arguments.
 //
 //===----------------------------------------------------------------------===//
 
@@ -16,24 +17,30 @@
 
 namespace mlir::moe {
 
-/// One weight matrix of every expert, each a tensor of its own: `prefix` + expert + `suffix`.
+/// One weight matrix of every expert, each a tensor of its own: `prefix` +
+/// expert + `suffix`.
 struct ExpertTensors {
   std::string prefix, suffix;
-  std::string getName(int64_t expert) const { return prefix + std::to_string(expert) + suffix; }
+  std::string getName(int64_t expert) const {
+    return prefix + std::to_string(expert) + suffix;
+  }
   /// Name of the bank.
   std::string getBankName() const;
 };
 
-/// The module and the checkpoint its globals come from. The first error is kept: blocks build on, and the caller asks
-/// in the end.
+/// The module and the checkpoint its globals come from. The first error is
+/// kept: blocks build on, and the caller asks in the end.
 class Model {
 public:
-  Model(ModuleOp module, const Checkpoint &checkpoint) : module(module), checkpoint(checkpoint) {}
+  Model(ModuleOp module, const Checkpoint &checkpoint)
+      : module(module), checkpoint(checkpoint) {}
 
-  /// A global for the tensor `name`, which must have that shape and a floating-point type.
+  /// A global for the tensor `name`, which must have that shape and a
+  /// floating-point type.
   Type getWeight(llvm::StringRef name, llvm::ArrayRef<int64_t> shape);
   /// A global for a bank of `experts` matrices of that shape.
-  Type getBank(const ExpertTensors &tensors, int64_t experts, llvm::ArrayRef<int64_t> shape);
+  Type getBank(const ExpertTensors &tensors, int64_t experts,
+               llvm::ArrayRef<int64_t> shape);
 
   ModuleOp getModule() { return module; }
   void fail(const llvm::Twine &message);
@@ -41,7 +48,8 @@ public:
   const std::string &getError() const { return firstError; }
 
 private:
-  RankedTensorType checkTensor(llvm::StringRef name, llvm::ArrayRef<int64_t> shape);
+  RankedTensorType checkTensor(llvm::StringRef name,
+                               llvm::ArrayRef<int64_t> shape);
   void addGlobal(llvm::StringRef name, Type type, Attribute recipe);
 
   ModuleOp module;
@@ -50,18 +58,22 @@ private:
   std::string firstError;
 };
 
-/// A function under construction. Blocks add operations through `builder`, whose location names the block.
+/// A function under construction. Blocks add operations through `builder`,
+/// whose location names the block.
 class FunctionScope {
 public:
-  /// `prefix` is dropped from the names of weights in the attributes of arguments, so that layers of one shape become
-  /// equal functions. With `loadsWeights` weights are read here, otherwise they become arguments.
-  FunctionScope(Model &model, llvm::StringRef name, bool isPublic, bool loadsWeights, llvm::StringRef prefix);
+  /// `prefix` is dropped from the names of weights in the attributes of
+  /// arguments, so that layers of one shape become equal functions. With
+  /// `loadsWeights` weights are read here, otherwise they become arguments.
+  FunctionScope(Model &model, llvm::StringRef name, bool isPublic,
+                bool loadsWeights, llvm::StringRef prefix);
 
   ImplicitLocOpBuilder builder;
 
   Value addArgument(Type type, llvm::StringRef name, llvm::StringRef role = "");
   Value getWeight(llvm::StringRef name, llvm::ArrayRef<int64_t> shape);
-  Value getBank(const ExpertTensors &tensors, int64_t experts, llvm::ArrayRef<int64_t> shape);
+  Value getBank(const ExpertTensors &tensors, int64_t experts,
+                llvm::ArrayRef<int64_t> shape);
 
   /// In a function that loads weights: the value of the global `name`.
   Value load(llvm::StringRef name, Type type);
@@ -74,7 +86,9 @@ public:
   void finish(llvm::ArrayRef<Result> results);
 
   /// Globals behind the arguments that weights became, in order.
-  llvm::ArrayRef<std::pair<std::string, Type>> getUsedWeights() const { return usedWeights; }
+  llvm::ArrayRef<std::pair<std::string, Type>> getUsedWeights() const {
+    return usedWeights;
+  }
   func::FuncOp getFunction() { return function; }
   Model &getModel() { return model; }
 

@@ -1,6 +1,7 @@
 //===- PackWeights.cpp - Writes the weights file of a program -------------===//
 //
-// Streams what the recipes make to the file, with its checksum; the header is written last.
+// Streams what the recipes make to the file, with its checksum; the header is
+// written last.
 //
 //===----------------------------------------------------------------------===//
 
@@ -32,16 +33,19 @@ std::string toText(Type type) {
   return text;
 }
 
-ArrayRef<RecipeAttrInterface> getComponents(Attribute recipe, RecipeAttrInterface &storage) {
+ArrayRef<RecipeAttrInterface> getComponents(Attribute recipe,
+                                            RecipeAttrInterface &storage) {
   if (auto bank = dyn_cast_or_null<BankRecipeAttr>(recipe))
     return bank.getComponents();
   storage = dyn_cast_or_null<RecipeAttrInterface>(recipe);
-  return storage ? ArrayRef<RecipeAttrInterface>(storage) : ArrayRef<RecipeAttrInterface>();
+  return storage ? ArrayRef<RecipeAttrInterface>(storage)
+                 : ArrayRef<RecipeAttrInterface>();
 }
 
 uint64_t getTensorBytes(RankedTensorType type) {
   unsigned bits = type.getElementTypeBitWidth();
-  return static_cast<uint64_t>(type.getNumElements()) * llvm::divideCeil(bits, 8u);
+  return static_cast<uint64_t>(type.getNumElements()) *
+         llvm::divideCeil(bits, 8u);
 }
 
 /// A file written in order, through a buffer, with a checksum of all bytes.
@@ -93,7 +97,8 @@ public:
   llvm::Error padTo(uint64_t offset) {
     static const char zeros[MOE_WEIGHTS_SECTION] = {};
     while (position < offset)
-      if (llvm::Error error = append(ArrayRef<char>(zeros, std::min<uint64_t>(sizeof(zeros), offset - position))))
+      if (llvm::Error error = append(ArrayRef<char>(
+              zeros, std::min<uint64_t>(sizeof(zeros), offset - position))))
         return error;
     return llvm::Error::success();
   }
@@ -108,7 +113,10 @@ public:
 
   /// Writes the header and closes the file: from here on it stays.
   llvm::Error finish(const moe_weights_header &header) {
-    if (llvm::Error error = writeAt(ArrayRef<char>(reinterpret_cast<const char *>(&header), sizeof(header)), 0))
+    if (llvm::Error error =
+            writeAt(ArrayRef<char>(reinterpret_cast<const char *>(&header),
+                                   sizeof(header)),
+                    0))
       return error;
     int closing = fd;
     fd = -1;
@@ -143,7 +151,9 @@ private:
     return llvm::Error::success();
   }
 
-  llvm::Error fail(const char *what) const { return makeError(path + ": " + what + ": " + llvm::sys::StrError(errno)); }
+  llvm::Error fail(const char *what) const {
+    return makeError(path + ": " + what + ": " + llvm::sys::StrError(errno));
+  }
 
   std::string path;
   int fd = -1;
@@ -153,12 +163,14 @@ private:
 };
 
 /// Everything that the program assumes about the file, as text to be hashed.
-std::string describe(StringRef identity, ArrayRef<Parameter> parameters, uint64_t fileSize, uint64_t checksum) {
+std::string describe(StringRef identity, ArrayRef<Parameter> parameters,
+                     uint64_t fileSize, uint64_t checksum) {
   std::string text;
   llvm::raw_string_ostream os(text);
   os << identity << '\n' << fileSize << ' ' << checksum << '\n';
   for (const Parameter &parameter : parameters)
-    os << parameter.offset << ' ' << parameter.type << ' ' << parameter.name << '\n';
+    os << parameter.offset << ' ' << parameter.type << ' ' << parameter.name
+       << '\n';
   return text;
 }
 
@@ -168,11 +180,13 @@ uint64_t mlir::moe::getParameterBytes(Attribute recipe) {
   RecipeAttrInterface storage;
   uint64_t size = 0;
   for (RecipeAttrInterface component : getComponents(recipe, storage))
-    size = llvm::alignTo(size, MOE_WEIGHTS_ALIGNMENT) + getTensorBytes(component.getTensorType());
+    size = llvm::alignTo(size, MOE_WEIGHTS_ALIGNMENT) +
+           getTensorBytes(component.getTensorType());
   return size;
 }
 
-llvm::Expected<std::vector<Parameter>> mlir::moe::getParameters(ModuleOp module) {
+llvm::Expected<std::vector<Parameter>>
+mlir::moe::getParameters(ModuleOp module) {
   std::vector<Parameter> parameters;
   for (auto global : module.getOps<ml_program::GlobalOp>()) {
     auto offset = global->getAttrOfType<IntegerAttr>(MoEDialect::kOffsetAttr);
@@ -187,36 +201,45 @@ llvm::Expected<std::vector<Parameter>> mlir::moe::getParameters(ModuleOp module)
       llvm::append_range(expected, bank.getComponents());
     else if (auto tensor = dyn_cast<RankedTensorType>(global.getType()))
       expected.push_back(tensor);
-    if (components.empty() || components.size() != expected.size() || isa<BankType>(global.getType()) != isa<BankRecipeAttr>(value))
-      return makeError("global " + quoted(name) + ": expected a recipe of type " + toText(global.getType()));
+    if (components.empty() || components.size() != expected.size() ||
+        isa<BankType>(global.getType()) != isa<BankRecipeAttr>(value))
+      return makeError("global " + quoted(name) +
+                       ": expected a recipe of type " +
+                       toText(global.getType()));
 
     uint64_t position = offset.getInt();
     for (auto [index, component] : llvm::enumerate(components)) {
       RankedTensorType type = component.getTensorType();
       if (type != expected[index])
-        return makeError("global " + quoted(name) + ": expected a recipe of type " + toText(expected[index]) +
-                         ", got " + toText(type));
+        return makeError("global " + quoted(name) +
+                         ": expected a recipe of type " +
+                         toText(expected[index]) + ", got " + toText(type));
       Parameter parameter;
-      parameter.name = components.size() == 1 ? name : name + "." + std::to_string(index);
+      parameter.name =
+          components.size() == 1 ? name : name + "." + std::to_string(index);
       parameter.recipe = component;
       parameter.type = type;
       parameter.offset = llvm::alignTo(position, MOE_WEIGHTS_ALIGNMENT);
       parameter.size = getTensorBytes(type);
       if (index == 0 && parameter.offset != position)
-        return makeError("global " + quoted(name) + ": expected an offset that is a multiple of " +
-                         Twine(MOE_WEIGHTS_ALIGNMENT) + ", got " + Twine(position));
+        return makeError("global " + quoted(name) +
+                         ": expected an offset that is a multiple of " +
+                         Twine(MOE_WEIGHTS_ALIGNMENT) + ", got " +
+                         Twine(position));
       position = parameter.offset + parameter.size;
       parameters.push_back(std::move(parameter));
     }
   }
 
   llvm::sort(parameters, [](const Parameter &a, const Parameter &b) {
-    return std::tie(a.offset, a.size, a.name) < std::tie(b.offset, b.size, b.name);
+    return std::tie(a.offset, a.size, a.name) <
+           std::tie(b.offset, b.size, b.name);
   });
   uint64_t end = MOE_WEIGHTS_SECTION;
   for (const Parameter &parameter : parameters) {
     if (parameter.offset < end)
-      return makeError("tensor " + quoted(parameter.name) + ": expected an offset of at least " + Twine(end) +
+      return makeError("tensor " + quoted(parameter.name) +
+                       ": expected an offset of at least " + Twine(end) +
                        ", got " + Twine(parameter.offset));
     end = parameter.offset + parameter.size;
   }
@@ -224,17 +247,18 @@ llvm::Expected<std::vector<Parameter>> mlir::moe::getParameters(ModuleOp module)
 }
 
 std::array<uint8_t, 16> mlir::moe::getBuildId(StringRef identity) {
-  llvm::XXH128_hash_t hash =
-      llvm::xxh3_128bits(ArrayRef<uint8_t>(reinterpret_cast<const uint8_t *>(identity.data()), identity.size()));
+  llvm::XXH128_hash_t hash = llvm::xxh3_128bits(ArrayRef<uint8_t>(
+      reinterpret_cast<const uint8_t *>(identity.data()), identity.size()));
   std::array<uint8_t, 16> id;
   std::memcpy(id.data(), &hash.low64, 8);
   std::memcpy(id.data() + 8, &hash.high64, 8);
   return id;
 }
 
-llvm::Expected<PackedWeights> mlir::moe::writeWeights(ModuleOp module, TensorReader &reader, StringRef path,
-                                                      StringRef identity,
-                                                      llvm::function_ref<void(uint64_t, uint64_t)> progress) {
+llvm::Expected<PackedWeights>
+mlir::moe::writeWeights(ModuleOp module, TensorReader &reader, StringRef path,
+                        StringRef identity,
+                        llvm::function_ref<void(uint64_t, uint64_t)> progress) {
   llvm::Expected<std::vector<Parameter>> parameters = getParameters(module);
   if (!parameters)
     return parameters.takeError();
@@ -242,10 +266,14 @@ llvm::Expected<PackedWeights> mlir::moe::writeWeights(ModuleOp module, TensorRea
   packed.fileSize = MOE_WEIGHTS_SECTION;
   if (!parameters->empty())
     packed.fileSize = parameters->back().offset + parameters->back().size;
-  if (auto size = module->getAttrOfType<IntegerAttr>(MoEDialect::kWeightsSizeAttr)) {
-    if (size.getInt() < 0 || static_cast<uint64_t>(size.getInt()) < packed.fileSize)
-      return makeError("module: expected " + Twine(MoEDialect::kWeightsSizeAttr) + " of at least " +
-                       Twine(packed.fileSize) + ", got " + Twine(size.getInt()));
+  if (auto size =
+          module->getAttrOfType<IntegerAttr>(MoEDialect::kWeightsSizeAttr)) {
+    if (size.getInt() < 0 ||
+        static_cast<uint64_t>(size.getInt()) < packed.fileSize)
+      return makeError("module: expected " +
+                       Twine(MoEDialect::kWeightsSizeAttr) + " of at least " +
+                       Twine(packed.fileSize) + ", got " +
+                       Twine(size.getInt()));
     packed.fileSize = size.getInt();
   }
 
@@ -255,17 +283,19 @@ llvm::Expected<PackedWeights> mlir::moe::writeWeights(ModuleOp module, TensorRea
   for (const Parameter &parameter : *parameters) {
     if (llvm::Error error = file.padTo(parameter.offset))
       return std::move(error);
-    llvm::Error error = cast<RecipeAttrInterface>(parameter.recipe)
-                            .write(reader, [&](ArrayRef<char> bytes) -> llvm::Error {
-                              if (llvm::Error error = file.append(bytes))
-                                return error;
-                              if (progress)
-                                progress(file.getPosition(), packed.fileSize);
-                              return llvm::Error::success();
-                            });
+    llvm::Error error =
+        cast<RecipeAttrInterface>(parameter.recipe)
+            .write(reader, [&](ArrayRef<char> bytes) -> llvm::Error {
+              if (llvm::Error error = file.append(bytes))
+                return error;
+              if (progress)
+                progress(file.getPosition(), packed.fileSize);
+              return llvm::Error::success();
+            });
     if (error)
       return std::move(error);
-    assert(file.getPosition() == parameter.offset + parameter.size && "a recipe makes what its type says");
+    assert(file.getPosition() == parameter.offset + parameter.size &&
+           "a recipe makes what its type says");
   }
   if (llvm::Error error = file.padTo(packed.fileSize))
     return std::move(error);
@@ -273,7 +303,8 @@ llvm::Expected<PackedWeights> mlir::moe::writeWeights(ModuleOp module, TensorRea
   if (!checksum)
     return checksum.takeError();
   packed.dataChecksum = *checksum;
-  packed.buildId = getBuildId(describe(identity, *parameters, packed.fileSize, packed.dataChecksum));
+  packed.buildId = getBuildId(
+      describe(identity, *parameters, packed.fileSize, packed.dataChecksum));
 
   moe_weights_header header = {};
   std::memcpy(header.magic, MOE_WEIGHTS_MAGIC, sizeof(header.magic));
@@ -293,7 +324,8 @@ llvm::Expected<PackedWeights> mlir::moe::writeWeights(ModuleOp module, TensorRea
 // Progress
 //===----------------------------------------------------------------------===//
 
-ProgressBar::ProgressBar(StringRef label) : label(label), visible(::isatty(STDERR_FILENO)) {}
+ProgressBar::ProgressBar(StringRef label)
+    : label(label), visible(::isatty(STDERR_FILENO)) {}
 
 ProgressBar::~ProgressBar() {
   if (visible && shown >= 0)
@@ -309,6 +341,7 @@ void ProgressBar::update(uint64_t done, uint64_t total) {
   shown = now;
   constexpr int kWidth = 40;
   int filled = now * kWidth / 1000;
-  llvm::errs() << '\r' << label << " [" << std::string(filled, '#') << std::string(kWidth - filled, ' ') << "] "
-               << now / 10 << "% of " << (total >> 20) << " MiB";
+  llvm::errs() << '\r' << label << " [" << std::string(filled, '#')
+               << std::string(kWidth - filled, ' ') << "] " << now / 10
+               << "% of " << (total >> 20) << " MiB";
 }

@@ -1,6 +1,7 @@
 //===- Safetensors.cpp - One safetensors file -----------------------------===//
 //
-// Reads the header, checks all of it against the size of the file, and reads tensors piece by piece.
+// Reads the header, checks all of it against the size of the file, and reads
+// tensors piece by piece.
 //
 //===----------------------------------------------------------------------===//
 
@@ -34,12 +35,10 @@ struct StoredType {
   Type (*get)(MLIRContext *);
 };
 
-template <unsigned width>
-Type getInteger(MLIRContext *context) {
+template <unsigned width> Type getInteger(MLIRContext *context) {
   return IntegerType::get(context, width);
 }
-template <typename FloatT>
-Type getFloat(MLIRContext *context) {
+template <typename FloatT> Type getFloat(MLIRContext *context) {
   return FloatT::get(context);
 }
 
@@ -64,20 +63,25 @@ constexpr StoredType kStoredTypes[] = {
 };
 
 const StoredType *findType(StringRef name) {
-  const auto *type = llvm::find_if(kStoredTypes, [&](const StoredType &type) { return type.name == name; });
+  const auto *type = llvm::find_if(
+      kStoredTypes, [&](const StoredType &type) { return type.name == name; });
   return type == std::end(kStoredTypes) ? nullptr : type;
 }
 
 /// A whole number from 0 to 2^63 - 1.
 std::optional<uint64_t> getSize(const llvm::json::Value &value) {
   std::optional<uint64_t> number = value.getAsUINT64();
-  if (!number || *number > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
+  if (!number ||
+      *number > static_cast<uint64_t>(std::numeric_limits<int64_t>::max()))
     return std::nullopt;
   return number;
 }
 
-/// Reads one entry of the header. Offsets in the file count from `dataBegin`; there are `dataSize` bytes.
-llvm::Expected<StoredTensor> parseTensor(const llvm::json::Value &value, uint64_t dataBegin, uint64_t dataSize) {
+/// Reads one entry of the header. Offsets in the file count from `dataBegin`;
+/// there are `dataSize` bytes.
+llvm::Expected<StoredTensor> parseTensor(const llvm::json::Value &value,
+                                         uint64_t dataBegin,
+                                         uint64_t dataSize) {
   const llvm::json::Object *object = value.getAsObject();
   if (!object)
     return makeError("expected an object with dtype, shape and data_offsets");
@@ -85,12 +89,17 @@ llvm::Expected<StoredTensor> parseTensor(const llvm::json::Value &value, uint64_
   const llvm::json::Array *shape = object->getArray("shape");
   const llvm::json::Array *offsets = object->getArray("data_offsets");
   if (!typeName || !shape || !offsets || object->size() != 3)
-    return makeError("expected dtype (text), shape (list) and data_offsets (list), and nothing else");
+    return makeError("expected dtype (text), shape (list) and data_offsets "
+                     "(list), and nothing else");
 
   const StoredType *type = findType(*typeName);
   if (!type)
-    return makeError("unknown dtype " + quoted(*typeName) + "; expected one of " +
-                     llvm::join(llvm::map_range(kStoredTypes, [](const StoredType &type) { return type.name; }), ", "));
+    return makeError(
+        "unknown dtype " + quoted(*typeName) + "; expected one of " +
+        llvm::join(
+            llvm::map_range(kStoredTypes,
+                            [](const StoredType &type) { return type.name; }),
+            ", "));
 
   StoredTensor tensor;
   tensor.type = type->name;
@@ -102,7 +111,8 @@ llvm::Expected<StoredTensor> parseTensor(const llvm::json::Value &value, uint64_
       return makeError("expected whole numbers from 0 to 2^63 - 1 in shape");
     tensor.shape.push_back(*size);
     // A zero extent does not excuse others that overflow.
-    overflow |= llvm::MulOverflow<int64_t>(bytes, std::max<int64_t>(*size, 1), bytes) != 0;
+    overflow |= llvm::MulOverflow<int64_t>(bytes, std::max<int64_t>(*size, 1),
+                                           bytes) != 0;
   }
   if (overflow)
     return makeError("expected a shape of less than 2^63 bytes");
@@ -115,12 +125,15 @@ llvm::Expected<StoredTensor> parseTensor(const llvm::json::Value &value, uint64_
     end = getSize((*offsets)[1]);
   }
   if (!begin || !end || *begin > *end)
-    return makeError("expected data_offsets [begin, end] with 0 <= begin <= end");
+    return makeError(
+        "expected data_offsets [begin, end] with 0 <= begin <= end");
   if (*end > dataSize)
-    return makeError("data_offsets end at byte " + Twine(*end) + ", but the file has " + Twine(dataSize) +
+    return makeError("data_offsets end at byte " + Twine(*end) +
+                     ", but the file has " + Twine(dataSize) +
                      " bytes of data; is it cut?");
   if (*end - *begin != static_cast<uint64_t>(bytes))
-    return makeError("dtype and shape need " + Twine(bytes) + " bytes, data_offsets hold " + Twine(*end - *begin));
+    return makeError("dtype and shape need " + Twine(bytes) +
+                     " bytes, data_offsets hold " + Twine(*end - *begin));
   tensor.begin = dataBegin + *begin;
   tensor.size = bytes;
   return tensor;
@@ -134,7 +147,8 @@ RankedTensorType StoredTensor::getType(MLIRContext *context) const {
 
 SafetensorsFile::~SafetensorsFile() { ::close(fd); }
 
-llvm::Expected<std::unique_ptr<SafetensorsFile>> SafetensorsFile::open(StringRef path) {
+llvm::Expected<std::unique_ptr<SafetensorsFile>>
+SafetensorsFile::open(StringRef path) {
   // Not blocking: a pipe in place of a file must not hang the compiler.
   int fd = ::open(path.str().c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0)
@@ -155,18 +169,24 @@ llvm::Error SafetensorsFile::readHeader() {
 
   char lengthBytes[8];
   if (fileSize < sizeof(lengthBytes))
-    return makeError("expected a safetensors file of at least 8 bytes, got " + Twine(fileSize));
+    return makeError("expected a safetensors file of at least 8 bytes, got " +
+                     Twine(fileSize));
   if (llvm::Error error = readAt(0, lengthBytes))
     return error;
   uint64_t length = llvm::support::endian::read64le(lengthBytes);
   if (length > fileSize - sizeof(lengthBytes))
-    return makeError("the header's length is " + Twine(length) + " bytes, but only " +
-                     Twine(fileSize - sizeof(lengthBytes)) + " follow; is this a safetensors file?");
+    return makeError("the header's length is " + Twine(length) +
+                     " bytes, but only " +
+                     Twine(fileSize - sizeof(lengthBytes)) +
+                     " follow; is this a safetensors file?");
   if (length > kMaxHeaderBytes)
-    return makeError("expected a header of at most " + Twine(kMaxHeaderBytes) + " bytes, got " + Twine(length));
+    return makeError("expected a header of at most " + Twine(kMaxHeaderBytes) +
+                     " bytes, got " + Twine(length));
 
   std::string text(length, '\0');
-  if (llvm::Error error = readAt(sizeof(lengthBytes), llvm::MutableArrayRef<char>(text.data(), text.size())))
+  if (llvm::Error error =
+          readAt(sizeof(lengthBytes),
+                 llvm::MutableArrayRef<char>(text.data(), text.size())))
     return error;
   llvm::Expected<llvm::json::Value> header = parseJSON(text, "header");
   if (!header)
@@ -175,16 +195,19 @@ llvm::Error SafetensorsFile::readHeader() {
   if (!object)
     return makeError("expected the header to be a JSON object");
 
-  uint64_t dataBegin = sizeof(lengthBytes) + length, dataSize = fileSize - dataBegin;
+  uint64_t dataBegin = sizeof(lengthBytes) + length,
+           dataSize = fileSize - dataBegin;
   for (const auto &[key, value] : *object) {
     StringRef name = key;
     if (name == "__metadata__")
       continue;
     if (name.empty())
       return makeError("expected tensors with names, got ''");
-    llvm::Expected<StoredTensor> tensor = parseTensor(value, dataBegin, dataSize);
+    llvm::Expected<StoredTensor> tensor =
+        parseTensor(value, dataBegin, dataSize);
     if (!tensor)
-      return makeError("tensor " + quoted(name) + ": " + llvm::toString(tensor.takeError()));
+      return makeError("tensor " + quoted(name) + ": " +
+                       llvm::toString(tensor.takeError()));
     tensors.try_emplace(name, std::move(*tensor));
   }
 
@@ -200,13 +223,15 @@ llvm::Error SafetensorsFile::readHeader() {
   for (const auto *entry : order) {
     const StoredTensor &tensor = entry->getValue();
     if (tensor.begin != position)
-      return makeError("tensor " + quoted(entry->getKey()) + ": expected data from byte " +
-                       Twine(position - dataBegin) + ", where the tensor before ends, got " +
-                       Twine(tensor.begin - dataBegin));
+      return makeError(
+          "tensor " + quoted(entry->getKey()) + ": expected data from byte " +
+          Twine(position - dataBegin) + ", where the tensor before ends, got " +
+          Twine(tensor.begin - dataBegin));
     position += tensor.size;
   }
   if (position != fileSize)
-    return makeError("expected " + Twine(position - dataBegin) + " bytes of data, as the header says, got " +
+    return makeError("expected " + Twine(position - dataBegin) +
+                     " bytes of data, as the header says, got " +
                      Twine(dataSize));
   return llvm::Error::success();
 }
@@ -214,13 +239,15 @@ llvm::Error SafetensorsFile::readHeader() {
 llvm::Error SafetensorsFile::read(const StoredTensor &tensor, uint64_t offset,
                                   llvm::MutableArrayRef<char> bytes) const {
   if (offset > tensor.size || bytes.size() > tensor.size - offset)
-    return makeError(path + ": expected to read within a tensor of " + Twine(tensor.size) + " bytes");
+    return makeError(path + ": expected to read within a tensor of " +
+                     Twine(tensor.size) + " bytes");
   if (llvm::Error error = readAt(tensor.begin + offset, bytes))
     return makeError(path + ": " + llvm::toString(std::move(error)));
   return llvm::Error::success();
 }
 
-llvm::Error SafetensorsFile::readAt(uint64_t offset, llvm::MutableArrayRef<char> bytes) const {
+llvm::Error SafetensorsFile::readAt(uint64_t offset,
+                                    llvm::MutableArrayRef<char> bytes) const {
   while (!bytes.empty()) {
     ssize_t count = ::pread(fd, bytes.data(), bytes.size(), offset);
     if (count < 0 && errno == EINTR)
@@ -228,7 +255,8 @@ llvm::Error SafetensorsFile::readAt(uint64_t offset, llvm::MutableArrayRef<char>
     if (count < 0)
       return makeError("cannot read: " + llvm::sys::StrError(errno));
     if (count == 0)
-      return makeError("the file ended at byte " + Twine(offset) + " while it was read");
+      return makeError("the file ended at byte " + Twine(offset) +
+                       " while it was read");
     bytes = bytes.drop_front(count);
     offset += count;
   }

@@ -22,7 +22,8 @@ using llvm::StringRef;
 using llvm::Twine;
 
 llvm::Error mlir::moe::makeError(const Twine &message) {
-  return llvm::createStringError(llvm::inconvertibleErrorCode(), message.str().c_str());
+  return llvm::createStringError(llvm::inconvertibleErrorCode(),
+                                 message.str().c_str());
 }
 
 std::string mlir::moe::quoted(StringRef text) {
@@ -40,7 +41,8 @@ std::string mlir::moe::quoted(StringRef text) {
   return result + (text.size() > kMaxShown ? "...'" : "'");
 }
 
-llvm::Expected<std::string> mlir::moe::readFile(const Twine &path, uint64_t limit) {
+llvm::Expected<std::string> mlir::moe::readFile(const Twine &path,
+                                                uint64_t limit) {
   std::string name = path.str();
   // Not blocking: a pipe in place of a file must not hang the compiler.
   int fd = ::open(name.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
@@ -56,7 +58,8 @@ llvm::Expected<std::string> mlir::moe::readFile(const Twine &path, uint64_t limi
   if (!S_ISREG(status.st_mode))
     return makeError(name + ": expected a regular file");
   if (static_cast<uint64_t>(status.st_size) > limit)
-    return makeError(name + ": expected at most " + Twine(limit) + " bytes, got " + Twine(status.st_size));
+    return makeError(name + ": expected at most " + Twine(limit) +
+                     " bytes, got " + Twine(status.st_size));
   std::string text(status.st_size, '\0');
   for (size_t done = 0; done < text.size();) {
     ssize_t count = ::read(fd, text.data() + done, text.size() - done);
@@ -65,7 +68,8 @@ llvm::Expected<std::string> mlir::moe::readFile(const Twine &path, uint64_t limi
     if (count < 0)
       return makeError(name + ": cannot read: " + llvm::sys::StrError(errno));
     if (count == 0)
-      return makeError(name + ": expected " + Twine(text.size()) + " bytes, got " + Twine(done));
+      return makeError(name + ": expected " + Twine(text.size()) +
+                       " bytes, got " + Twine(done));
     done += count;
   }
   return text;
@@ -77,13 +81,16 @@ llvm::Expected<std::string> mlir::moe::readFile(const Twine &path, uint64_t limi
 
 namespace {
 
-/// Operators that one expression may chain. MLIR's parser of affine expressions recurses on each.
+/// Operators that one expression may chain. MLIR's parser of affine expressions
+/// recurses on each.
 constexpr unsigned kMaxOperators = 4096;
 
-/// Walks over brackets and, in IR, over operators; keeps the open brackets, at most `limit` of them.
+/// Walks over brackets and, in IR, over operators; keeps the open brackets, at
+/// most `limit` of them.
 class NestingScanner {
 public:
-  NestingScanner(StringRef text, TextKind kind, unsigned limit) : text(text), kind(kind), limit(limit) {}
+  NestingScanner(StringRef text, TextKind kind, unsigned limit)
+      : text(text), kind(kind), limit(limit) {}
 
   llvm::Error scan() {
     while (position < text.size()) {
@@ -110,10 +117,13 @@ public:
   }
 
 private:
-  char peek(size_t distance) const { return position + distance < text.size() ? text[position + distance] : '\0'; }
+  char peek(size_t distance) const {
+    return position + distance < text.size() ? text[position + distance] : '\0';
+  }
 
   void skipString() {
-    for (++position; position < text.size() && text[position] != '"'; ++position)
+    for (++position; position < text.size() && text[position] != '"';
+         ++position)
       if (text[position] == '\\')
         ++position;
     ++position;
@@ -121,7 +131,8 @@ private:
 
   llvm::Error scanWord() {
     size_t begin = position;
-    while (position < text.size() && (llvm::isAlnum(text[position]) || text[position] == '_'))
+    while (position < text.size() &&
+           (llvm::isAlnum(text[position]) || text[position] == '_'))
       ++position;
     StringRef word = text.slice(begin, position);
     if (word == "mod" || word == "floordiv" || word == "ceildiv")
@@ -188,7 +199,8 @@ private:
     return llvm::Error::success();
   }
 
-  /// A closing bracket closes what was left open inside it as well: '<' may be an operator in a dialect's syntax.
+  /// A closing bracket closes what was left open inside it as well: '<' may be
+  /// an operator in a dialect's syntax.
   void close(char c) {
     auto *match = llvm::find(llvm::reverse(stack), c).base();
     if (match == stack.begin())
@@ -200,7 +212,8 @@ private:
 
   llvm::Error countOperator() {
     if (++operators > kMaxOperators)
-      return fail("more than " + Twine(kMaxOperators) + " operators in one expression");
+      return fail("more than " + Twine(kMaxOperators) +
+                  " operators in one expression");
     return llvm::Error::success();
   }
 
@@ -217,11 +230,13 @@ private:
   unsigned operators = 0;
 };
 
-/// Finds a key that stands twice in one object. The text has passed the nesting scan and the parser.
+/// Finds a key that stands twice in one object. The text has passed the nesting
+/// scan and the parser.
 class DuplicateKeyFinder {
 public:
   static llvm::Error check(StringRef text, StringRef name) {
-    std::vector<llvm::StringSet<>> objects; // keys of the open objects; an empty set for an array
+    std::vector<llvm::StringSet<>>
+        objects; // keys of the open objects; an empty set for an array
     for (size_t position = 0; position < text.size(); ++position) {
       char c = text[position];
       if (c == '{' || c == '[')
@@ -239,7 +254,8 @@ public:
         continue;
       std::string key = unescape(raw);
       if (!objects.back().insert(key).second)
-        return makeError(name + ": key " + quoted(key) + " stands twice in one object");
+        return makeError(name + ": key " + quoted(key) +
+                         " stands twice in one object");
     }
     return llvm::Error::success();
   }
@@ -258,16 +274,19 @@ private:
 
 } // namespace
 
-llvm::Error mlir::moe::scanNesting(StringRef text, TextKind kind, unsigned limit) {
+llvm::Error mlir::moe::scanNesting(StringRef text, TextKind kind,
+                                   unsigned limit) {
   return NestingScanner(text, kind, limit).scan();
 }
 
-llvm::Expected<llvm::json::Value> mlir::moe::parseJSON(StringRef text, StringRef name) {
+llvm::Expected<llvm::json::Value> mlir::moe::parseJSON(StringRef text,
+                                                       StringRef name) {
   if (llvm::Error error = scanNesting(text, TextKind::json))
     return makeError(name + ": " + llvm::toString(std::move(error)));
   llvm::Expected<llvm::json::Value> value = llvm::json::parse(text);
   if (!value)
-    return makeError(name + ": expected JSON: " + llvm::toString(value.takeError()));
+    return makeError(name +
+                     ": expected JSON: " + llvm::toString(value.takeError()));
   if (llvm::Error error = DuplicateKeyFinder::check(text, name))
     return std::move(error);
   return value;

@@ -1,6 +1,7 @@
 //===- Import.h - From files to a program -----------------------*- C++ -*-===//
 //
-// Reads a Hugging Face checkpoint folder, or IR with an optional safetensors file of weights.
+// Reads a Hugging Face checkpoint folder, or IR with an optional safetensors
+// file of weights.
 //
 //===----------------------------------------------------------------------===//
 
@@ -16,7 +17,8 @@
 
 namespace mlir::moe {
 
-/// A program and what its recipes read; `weights` is null if nothing was given to read.
+/// A program and what its recipes read; `weights` is null if nothing was given
+/// to read.
 struct ImportedProgram {
   OwningOpRef<ModuleOp> module;
   std::unique_ptr<TensorReader> weights;
@@ -25,14 +27,20 @@ struct ImportedProgram {
 /// Loads the dialects that imported programs consist of.
 void loadImportDialects(MLIRContext &context);
 
-/// Reads a checkpoint folder: config.json with model.safetensors or a sharded index. Errors are one line.
-llvm::Expected<ImportedProgram> importCheckpoint(llvm::StringRef folder, MLIRContext &context);
+/// Reads a checkpoint folder: config.json with model.safetensors or a sharded
+/// index. Errors are one line.
+llvm::Expected<ImportedProgram> importCheckpoint(llvm::StringRef folder,
+                                                 MLIRContext &context);
 
-/// Reads a .mlir or .mlirbc file; `weights` names a safetensors file or is empty. Errors are one line.
-llvm::Expected<ImportedProgram> importIR(llvm::StringRef path, llvm::StringRef weights, MLIRContext &context);
+/// Reads a .mlir or .mlirbc file; `weights` names a safetensors file or is
+/// empty. Errors are one line.
+llvm::Expected<ImportedProgram>
+importIR(llvm::StringRef path, llvm::StringRef weights, MLIRContext &context);
 
 /// Either of them: a folder is a checkpoint, anything else IR.
-llvm::Expected<ImportedProgram> importProgram(llvm::StringRef path, llvm::StringRef weights, MLIRContext &context);
+llvm::Expected<ImportedProgram> importProgram(llvm::StringRef path,
+                                              llvm::StringRef weights,
+                                              MLIRContext &context);
 
 } // namespace mlir::moe
 

@@ -1,6 +1,7 @@
 //===- Safetensors.h - Tensors in safetensors files -------------*- C++ -*-===//
 //
-// One safetensors file, and a checkpoint of one or more of them. Nothing in a file is trusted.
+// One safetensors file, and a checkpoint of one or more of them. Nothing in a
+// file is trusted.
 //
 //===----------------------------------------------------------------------===//
 
@@ -29,10 +30,12 @@ struct StoredTensor {
   RankedTensorType getType(MLIRContext *context) const;
 };
 
-/// An open safetensors file whose header has been checked against its size. Tensors are read one piece at a time.
+/// An open safetensors file whose header has been checked against its size.
+/// Tensors are read one piece at a time.
 class SafetensorsFile {
 public:
-  static llvm::Expected<std::unique_ptr<SafetensorsFile>> open(llvm::StringRef path);
+  static llvm::Expected<std::unique_ptr<SafetensorsFile>>
+  open(llvm::StringRef path);
   ~SafetensorsFile();
   SafetensorsFile(const SafetensorsFile &) = delete;
   SafetensorsFile &operator=(const SafetensorsFile &) = delete;
@@ -41,7 +44,8 @@ public:
   llvm::StringRef getPath() const { return path; }
 
   /// Fills `bytes` from byte `offset` of `tensor`, which is one of this file's.
-  llvm::Error read(const StoredTensor &tensor, uint64_t offset, llvm::MutableArrayRef<char> bytes) const;
+  llvm::Error read(const StoredTensor &tensor, uint64_t offset,
+                   llvm::MutableArrayRef<char> bytes) const;
 
 private:
   SafetensorsFile(llvm::StringRef path, int fd) : path(path), fd(fd) {}
@@ -53,13 +57,17 @@ private:
   llvm::StringMap<StoredTensor> tensors;
 };
 
-/// The tensors of a model: one safetensors file, or the shards that an index names.
+/// The tensors of a model: one safetensors file, or the shards that an index
+/// names.
 class Checkpoint : public TensorReader {
 public:
   /// A checkpoint of one file.
-  static llvm::Expected<std::unique_ptr<Checkpoint>> openFile(llvm::StringRef path);
-  /// A Hugging Face folder: model.safetensors, or model.safetensors.index.json with its shards.
-  static llvm::Expected<std::unique_ptr<Checkpoint>> openFolder(llvm::StringRef folder);
+  static llvm::Expected<std::unique_ptr<Checkpoint>>
+  openFile(llvm::StringRef path);
+  /// A Hugging Face folder: model.safetensors, or model.safetensors.index.json
+  /// with its shards.
+  static llvm::Expected<std::unique_ptr<Checkpoint>>
+  openFolder(llvm::StringRef folder);
 
   /// The tensor of that name, or null.
   const StoredTensor *lookup(llvm::StringRef name) const;

@@ -1,6 +1,7 @@
 //===- Architectures.h - Known architectures --------------------*- C++ -*-===//
 //
-// One function per model_type, from configuration to description; and what several of them read alike.
+// One function per model_type, from configuration to description; and what
+// several of them read alike.
 //
 //===----------------------------------------------------------------------===//
 
@@ -35,7 +36,8 @@ struct CommonDefaults {
 
 /// What every decoder's configuration says.
 struct CommonConfig {
-  int64_t vocabulary, hidden, layers, heads, keyValueHeads, headSize, maxContext;
+  int64_t vocabulary, hidden, layers, heads, keyValueHeads, headSize,
+      maxContext;
   double epsilon;
   bool tiedEmbeddings;
   std::vector<int32_t> endOfSequence;
@@ -43,12 +45,14 @@ struct CommonConfig {
 CommonConfig readCommon(Config &config, const CommonDefaults &defaults);
 
 /// Frequencies of rotary embedding: default, linear, llama3 and yarn.
-Rotary readRotary(Config &config, int64_t headSize, int64_t maxContext, double defaultBase);
+Rotary readRotary(Config &config, int64_t headSize, int64_t maxContext,
+                  double defaultBase);
 
 /// Fails unless the activation is SiLU.
 void checkActivation(Config &config);
 
-/// Which layers have experts: all but those in mlp_only_layers, every decoder_sparse_step-th.
+/// Which layers have experts: all but those in mlp_only_layers, every
+/// decoder_sparse_step-th.
 struct SparseLayers {
   std::vector<int64_t> dense;
   int64_t step = 1;
@@ -58,13 +62,16 @@ SparseLayers readSparseLayers(Config &config, int64_t layers);
 
 /// Embedding, norm, head and limits with the names that most checkpoints use.
 Decoder makeDecoder(const CommonConfig &common, const Rotary &rotary);
-/// A layer with its norms and projections named as most checkpoints name them; `prefix` as "model.layers.0.".
-DecoderLayer makeLayer(const CommonConfig &common, int64_t index, bool projectionBias, bool outputBias);
+/// A layer with its norms and projections named as most checkpoints name them;
+/// `prefix` as "model.layers.0.".
+DecoderLayer makeLayer(const CommonConfig &common, int64_t index,
+                       bool projectionBias, bool outputBias);
 /// gate_proj, up_proj and down_proj under `prefix`.
 GatedMLP makeMLP(llvm::StringRef prefix, int64_t hidden, int64_t width);
-/// Router "gate" and experts with gate_proj, up_proj and down_proj under `prefix`, as "model.layers.0.mlp.".
-Experts makeExperts(llvm::StringRef prefix, int64_t hidden, int64_t width, int64_t experts, int64_t slots,
-                    bool normalize);
+/// Router "gate" and experts with gate_proj, up_proj and down_proj under
+/// `prefix`, as "model.layers.0.mlp.".
+Experts makeExperts(llvm::StringRef prefix, int64_t hidden, int64_t width,
+                    int64_t experts, int64_t slots, bool normalize);
 
 } // namespace mlir::moe
 

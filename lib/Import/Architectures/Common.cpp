@@ -11,36 +11,49 @@ using llvm::StringRef;
 using llvm::Twine;
 
 namespace {
-// Bounds that keep every product of two sizes within 64 bits and hostile files from making us build for hours.
+// Bounds that keep every product of two sizes within 64 bits and hostile files
+// from making us build for hours.
 constexpr int64_t kMaxSize = 1 << 24;
 constexpr int64_t kMaxLayers = 4096;
 constexpr int64_t kMaxContext = int64_t(1) << 31;
 } // namespace
 
-CommonConfig mlir::moe::readCommon(Config &config, const CommonDefaults &defaults) {
+CommonConfig mlir::moe::readCommon(Config &config,
+                                   const CommonDefaults &defaults) {
   CommonConfig common;
-  common.vocabulary = config.integer({"vocab_size"}, defaults.vocabulary, 1, kMaxSize);
+  common.vocabulary =
+      config.integer({"vocab_size"}, defaults.vocabulary, 1, kMaxSize);
   common.hidden = config.integer({"hidden_size"}, defaults.hidden, 1, kMaxSize);
-  common.layers = config.integer({"num_hidden_layers"}, defaults.layers, 1, kMaxLayers);
-  common.heads = config.integer({"num_attention_heads"}, defaults.heads, 1, kMaxSize);
+  common.layers =
+      config.integer({"num_hidden_layers"}, defaults.layers, 1, kMaxLayers);
+  common.heads =
+      config.integer({"num_attention_heads"}, defaults.heads, 1, kMaxSize);
   // An absent number of key heads has its default; null means as many as heads.
   std::optional<int64_t> keyDefault;
   if (defaults.keyValueHeads)
     keyDefault = defaults.keyValueHeads;
-  common.keyValueHeads = config.optionalInteger("num_key_value_heads", keyDefault, 1, kMaxSize).value_or(common.heads);
+  common.keyValueHeads =
+      config.optionalInteger("num_key_value_heads", keyDefault, 1, kMaxSize)
+          .value_or(common.heads);
   if (common.heads % common.keyValueHeads != 0)
-    config.fail("'num_attention_heads': expected a multiple of 'num_key_value_heads', " + Twine(common.keyValueHeads) +
-                ", got " + Twine(common.heads));
-  common.headSize = config.integer({"head_dim"}, common.hidden / common.heads, 1, 1 << 16);
+    config.fail("'num_attention_heads': expected a multiple of "
+                "'num_key_value_heads', " +
+                Twine(common.keyValueHeads) + ", got " + Twine(common.heads));
+  common.headSize =
+      config.integer({"head_dim"}, common.hidden / common.heads, 1, 1 << 16);
   if (common.headSize < 2 || common.headSize % 2 != 0)
-    config.fail("'head_dim': expected an even number for rotary embedding, got " + Twine(common.headSize) +
-                (config.has("head_dim") ? "" : " (hidden_size / num_attention_heads)"));
-  common.maxContext = config.integer({"max_position_embeddings"}, defaults.maxContext, 1, kMaxContext);
+    config.fail(
+        "'head_dim': expected an even number for rotary embedding, got " +
+        Twine(common.headSize) +
+        (config.has("head_dim") ? "" : " (hidden_size / num_attention_heads)"));
+  common.maxContext = config.integer({"max_position_embeddings"},
+                                     defaults.maxContext, 1, kMaxContext);
   common.epsilon = config.number("rms_norm_eps", defaults.epsilon, 0, 1);
   common.tiedEmbeddings = config.boolean("tie_word_embeddings", false);
-  std::vector<int64_t> ends = config.has("eos_token_id")
-                                  ? config.integers("eos_token_id", -1, (int64_t(1) << 31) - 1)
-                                  : defaults.endOfSequence;
+  std::vector<int64_t> ends =
+      config.has("eos_token_id")
+          ? config.integers("eos_token_id", -1, (int64_t(1) << 31) - 1)
+          : defaults.endOfSequence;
   for (int64_t id : ends)
     if (id >= 0 && id < common.vocabulary) // ids beyond are never generated
       common.endOfSequence.push_back(id);
@@ -64,31 +77,39 @@ SparseLayers mlir::moe::readSparseLayers(Config &config, int64_t layers) {
   return sparse;
 }
 
-Decoder mlir::moe::makeDecoder(const CommonConfig &common, const Rotary &rotary) {
+Decoder mlir::moe::makeDecoder(const CommonConfig &common,
+                               const Rotary &rotary) {
   Decoder decoder;
-  decoder.embedding = {"model.embed_tokens.weight", common.vocabulary, common.hidden};
+  decoder.embedding = {"model.embed_tokens.weight", common.vocabulary,
+                       common.hidden};
   decoder.rotary = rotary;
   decoder.layers = common.layers;
   decoder.norm = {"model.norm.weight", common.hidden, common.epsilon};
-  decoder.head = {common.tiedEmbeddings ? "model.embed_tokens.weight" : "lm_head.weight", "", common.hidden,
-                  common.vocabulary};
+  decoder.head = {common.tiedEmbeddings ? "model.embed_tokens.weight"
+                                        : "lm_head.weight",
+                  "", common.hidden, common.vocabulary};
   decoder.maxContext = common.maxContext;
   decoder.endOfSequence = common.endOfSequence;
   return decoder;
 }
 
-DecoderLayer mlir::moe::makeLayer(const CommonConfig &common, int64_t index, bool projectionBias, bool outputBias) {
+DecoderLayer mlir::moe::makeLayer(const CommonConfig &common, int64_t index,
+                                  bool projectionBias, bool outputBias) {
   DecoderLayer layer;
   layer.prefix = "model.layers." + std::to_string(index) + ".";
-  layer.attentionNorm = {layer.prefix + "input_layernorm.weight", common.hidden, common.epsilon};
-  layer.feedForwardNorm = {layer.prefix + "post_attention_layernorm.weight", common.hidden, common.epsilon};
+  layer.attentionNorm = {layer.prefix + "input_layernorm.weight", common.hidden,
+                         common.epsilon};
+  layer.feedForwardNorm = {layer.prefix + "post_attention_layernorm.weight",
+                           common.hidden, common.epsilon};
 
   Attention &attention = layer.attention;
   attention.heads = common.heads;
   attention.keyValueHeads = common.keyValueHeads;
   attention.headSize = common.headSize;
-  int64_t queries = common.heads * common.headSize, keys = common.keyValueHeads * common.headSize;
-  auto linear = [&](StringRef name, int64_t inputs, int64_t outputs, bool bias) -> Linear {
+  int64_t queries = common.heads * common.headSize,
+          keys = common.keyValueHeads * common.headSize;
+  auto linear = [&](StringRef name, int64_t inputs, int64_t outputs,
+                    bool bias) -> Linear {
     std::string full = (layer.prefix + "self_attn." + name).str();
     return {full + ".weight", bias ? full + ".bias" : "", inputs, outputs};
   };
@@ -106,11 +127,12 @@ GatedMLP mlir::moe::makeMLP(StringRef prefix, int64_t hidden, int64_t width) {
           {name + "down_proj.weight", "", width, hidden}};
 }
 
-Experts mlir::moe::makeExperts(StringRef prefix, int64_t hidden, int64_t width, int64_t experts, int64_t slots,
-                               bool normalize) {
+Experts mlir::moe::makeExperts(StringRef prefix, int64_t hidden, int64_t width,
+                               int64_t experts, int64_t slots, bool normalize) {
   std::string name = prefix.str();
   Experts result;
-  result.router = {{name + "gate.weight", "", hidden, experts}, slots, normalize};
+  result.router = {
+      {name + "gate.weight", "", hidden, experts}, slots, normalize};
   result.experts = experts;
   result.hidden = hidden;
   result.width = width;

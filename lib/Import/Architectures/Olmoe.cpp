@@ -1,6 +1,7 @@
 //===- Olmoe.cpp - model_type "olmoe" -------------------------------------===//
 //
-// Norm of queries and keys over the whole projection, clipping, experts in all layers.
+// Norm of queries and keys over the whole projection, clipping, experts in all
+// layers.
 //
 //===----------------------------------------------------------------------===//
 
@@ -13,22 +14,30 @@ Decoder mlir::moe::describeOlmoe(Config &config) {
   CommonConfig common = readCommon(config, defaults);
   checkActivation(config);
   int64_t width = config.integer({"intermediate_size"}, 2048, 1, 1 << 24);
-  int64_t experts = config.integer({"num_experts", "num_local_experts"}, 64, 1, 1 << 16);
+  int64_t experts =
+      config.integer({"num_experts", "num_local_experts"}, 64, 1, 1 << 16);
   int64_t slots = config.integer({"num_experts_per_tok"}, 8, 1, experts);
-  bool normalize = config.boolean("norm_topk_prob", false), bias = config.boolean("attention_bias", false);
+  bool normalize = config.boolean("norm_topk_prob", false),
+       bias = config.boolean("attention_bias", false);
   std::optional<double> clip = config.optionalNumber("clip_qkv");
   if (clip && *clip <= 0)
-    config.fail("'clip_qkv': expected a number above 0 or null, got " + llvm::Twine(std::to_string(*clip)));
+    config.fail("'clip_qkv': expected a number above 0 or null, got " +
+                llvm::Twine(std::to_string(*clip)));
 
-  Decoder decoder = makeDecoder(common, readRotary(config, common.headSize, common.maxContext, defaults.rotaryBase));
+  Decoder decoder =
+      makeDecoder(common, readRotary(config, common.headSize, common.maxContext,
+                                     defaults.rotaryBase));
   decoder.getLayer = [=](int64_t index) {
     DecoderLayer layer = makeLayer(common, index, bias, bias);
     Attention &attention = layer.attention;
     attention.clip = clip;
     attention.queryKeyNorm = Attention::QueryKeyNorm::wholeProjection;
-    attention.queryNorm = {layer.prefix + "self_attn.q_norm.weight", attention.query.outputs, common.epsilon};
-    attention.keyNorm = {layer.prefix + "self_attn.k_norm.weight", attention.key.outputs, common.epsilon};
-    layer.feedForward = makeExperts(layer.prefix + "mlp.", common.hidden, width, experts, slots, normalize);
+    attention.queryNorm = {layer.prefix + "self_attn.q_norm.weight",
+                           attention.query.outputs, common.epsilon};
+    attention.keyNorm = {layer.prefix + "self_attn.k_norm.weight",
+                         attention.key.outputs, common.epsilon};
+    layer.feedForward = makeExperts(layer.prefix + "mlp.", common.hidden, width,
+                                    experts, slots, normalize);
     return layer;
   };
   return decoder;

@@ -1,6 +1,7 @@
 //===- Qwen2Moe.cpp - model_type "qwen2_moe" ------------------------------===//
 //
-// Biases in the projections, a shared expert behind a gate, dense layers in between, windows in some layers.
+// Biases in the projections, a shared expert behind a gate, dense layers in
+// between, windows in some layers.
 //
 //===----------------------------------------------------------------------===//
 
@@ -11,26 +12,33 @@ using namespace mlir::moe;
 namespace {
 
 /// The window of each layer; none: the layer sees all positions.
-std::vector<std::optional<int64_t>> readWindows(Config &config, int64_t layers) {
+std::vector<std::optional<int64_t>> readWindows(Config &config,
+                                                int64_t layers) {
   bool enabled = config.boolean("use_sliding_window", false);
   // Unused configurations carry 0 here.
-  std::optional<int64_t> window = config.optionalInteger("sliding_window", 4096, 0, int64_t(1) << 31);
-  int64_t count = config.integer({"max_window_layers"}, 28, 0, int64_t(1) << 31);
+  std::optional<int64_t> window =
+      config.optionalInteger("sliding_window", 4096, 0, int64_t(1) << 31);
+  int64_t count =
+      config.integer({"max_window_layers"}, 28, 0, int64_t(1) << 31);
   std::optional<std::vector<std::string>> types = config.texts("layer_types");
   if (types && static_cast<int64_t>(types->size()) != layers) {
-    config.fail("'layer_types': expected " + llvm::Twine(layers) + " entries, one a layer, got " +
-                llvm::Twine(types->size()));
+    config.fail("'layer_types': expected " + llvm::Twine(layers) +
+                " entries, one a layer, got " + llvm::Twine(types->size()));
     types = std::nullopt;
   }
   std::vector<std::optional<int64_t>> windows(layers);
   for (int64_t layer = 0; layer < layers; ++layer) {
-    bool slides = types ? (*types)[layer] == "sliding_attention" : enabled && layer % 2 == 0 && layer < count;
+    bool slides = types ? (*types)[layer] == "sliding_attention"
+                        : enabled && layer % 2 == 0 && layer < count;
     if (types && !slides && (*types)[layer] != "full_attention")
-      config.fail("'layer_types': expected full_attention or sliding_attention, got " + quoted((*types)[layer]));
+      config.fail(
+          "'layer_types': expected full_attention or sliding_attention, got " +
+          quoted((*types)[layer]));
     if (!slides)
       continue;
     if (!enabled || !window || *window < 1)
-      config.fail("'sliding_window': expected a number above 0 and 'use_sliding_window' true, since layer " +
+      config.fail("'sliding_window': expected a number above 0 and "
+                  "'use_sliding_window' true, since layer " +
                   llvm::Twine(layer) + " has a window");
     windows[layer] = window;
   }
@@ -45,14 +53,21 @@ Decoder mlir::moe::describeQwen2Moe(Config &config) {
   checkActivation(config);
   int64_t denseWidth = config.integer({"intermediate_size"}, 5632, 1, 1 << 24);
   int64_t width = config.integer({"moe_intermediate_size"}, 1408, 1, 1 << 24);
-  int64_t sharedWidth = config.integer({"shared_expert_intermediate_size"}, 5632, 1, 1 << 24);
-  int64_t experts = config.integer({"num_experts", "num_local_experts"}, 60, 0, 1 << 16);
-  int64_t slots = config.integer({"num_experts_per_tok"}, 4, 1, experts ? experts : 1 << 16);
-  bool normalize = config.boolean("norm_topk_prob", false), bias = config.boolean("qkv_bias", true);
+  int64_t sharedWidth =
+      config.integer({"shared_expert_intermediate_size"}, 5632, 1, 1 << 24);
+  int64_t experts =
+      config.integer({"num_experts", "num_local_experts"}, 60, 0, 1 << 16);
+  int64_t slots = config.integer({"num_experts_per_tok"}, 4, 1,
+                                 experts ? experts : 1 << 16);
+  bool normalize = config.boolean("norm_topk_prob", false),
+       bias = config.boolean("qkv_bias", true);
   SparseLayers sparse = readSparseLayers(config, common.layers);
-  std::vector<std::optional<int64_t>> windows = readWindows(config, common.layers);
+  std::vector<std::optional<int64_t>> windows =
+      readWindows(config, common.layers);
 
-  Decoder decoder = makeDecoder(common, readRotary(config, common.headSize, common.maxContext, defaults.rotaryBase));
+  Decoder decoder =
+      makeDecoder(common, readRotary(config, common.headSize, common.maxContext,
+                                     defaults.rotaryBase));
   decoder.getLayer = [=](int64_t index) {
     DecoderLayer layer = makeLayer(common, index, bias, /*outputBias=*/false);
     layer.attention.window = windows[index];
@@ -61,9 +76,11 @@ Decoder mlir::moe::describeQwen2Moe(Config &config) {
       layer.feedForward = makeMLP(prefix, common.hidden, denseWidth);
       return layer;
     }
-    Experts block = makeExperts(prefix, common.hidden, width, experts, slots, normalize);
-    block.shared = SharedExpert{makeMLP(prefix + "shared_expert.", common.hidden, sharedWidth),
-                                {prefix + "shared_expert_gate.weight", "", common.hidden, 1}};
+    Experts block =
+        makeExperts(prefix, common.hidden, width, experts, slots, normalize);
+    block.shared = SharedExpert{
+        makeMLP(prefix + "shared_expert.", common.hidden, sharedWidth),
+        {prefix + "shared_expert_gate.weight", "", common.hidden, 1}};
     layer.feedForward = block;
     return layer;
   };

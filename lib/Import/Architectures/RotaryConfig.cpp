@@ -1,7 +1,7 @@
 //===- RotaryConfig.cpp - Frequencies of rotary embedding -----------------===//
 //
-// Reads rope_parameters (transformers 5) or rope_theta and rope_scaling (before), and computes the frequencies in
-// float where torch does.
+// Reads rope_parameters (transformers 5) or rope_theta and rope_scaling
+// (before), and computes the frequencies in float where torch does.
 //
 //===----------------------------------------------------------------------===//
 
@@ -18,16 +18,19 @@ namespace {
 constexpr double kPi = 3.14159265358979323846;
 constexpr double kMaxFactor = 1e9;
 
-/// base ^ (2i / size), rounded to float once: torch computes it in float, within a unit in the last place of this.
+/// base ^ (2i / size), rounded to float once: torch computes it in float,
+/// within a unit in the last place of this.
 std::vector<float> getPowers(double base, int64_t size) {
   std::vector<float> powers;
   for (int64_t i = 0; i < size; i += 2)
-    powers.push_back(static_cast<float>(std::pow(base, static_cast<double>(static_cast<float>(i) / size))));
+    powers.push_back(static_cast<float>(
+        std::pow(base, static_cast<double>(static_cast<float>(i) / size))));
   return powers;
 }
 
 void scaleLinear(Config &parameters, Rotary &rotary) {
-  float factor = static_cast<float>(parameters.number("factor", 1, 1e-9, kMaxFactor));
+  float factor =
+      static_cast<float>(parameters.number("factor", 1, 1e-9, kMaxFactor));
   for (float &frequency : rotary.inverseFrequencies)
     frequency /= factor;
 }
@@ -36,9 +39,12 @@ void scaleLlama3(Config &parameters, Rotary &rotary, int64_t maxContext) {
   double factor = parameters.number("factor", 1, 1e-9, kMaxFactor);
   double low = parameters.number("low_freq_factor", 1, 1e-9, kMaxFactor);
   double high = parameters.number("high_freq_factor", 4, 1e-9, kMaxFactor);
-  double original = parameters.number("original_max_position_embeddings", static_cast<double>(maxContext), 1, 1e12);
+  double original = parameters.number("original_max_position_embeddings",
+                                      static_cast<double>(maxContext), 1, 1e12);
   if (high <= low) {
-    parameters.fail("'high_freq_factor': expected more than 'low_freq_factor', got " + llvm::Twine(std::to_string(high)));
+    parameters.fail(
+        "'high_freq_factor': expected more than 'low_freq_factor', got " +
+        llvm::Twine(std::to_string(high)));
     return;
   }
   for (float &frequency : rotary.inverseFrequencies) {
@@ -50,30 +56,43 @@ void scaleLlama3(Config &parameters, Rotary &rotary, int64_t maxContext) {
       continue;
     }
     double smooth = (original / wavelength - low) / (high - low);
-    frequency = static_cast<float>((1 - smooth) * frequency / factor + smooth * frequency);
+    frequency = static_cast<float>((1 - smooth) * frequency / factor +
+                                   smooth * frequency);
   }
 }
 
-void scaleYarn(Config &parameters, Rotary &rotary, int64_t size, double base, int64_t maxContext) {
-  double original = parameters.number("original_max_position_embeddings", static_cast<double>(maxContext), 1, 1e12);
-  double factor = parameters.number("factor", maxContext / original, 1e-9, kMaxFactor);
-  auto getScale = [](double scale, double weight) { return scale <= 1 ? 1.0 : 0.1 * weight * std::log(scale) + 1; };
-  std::optional<double> attention = parameters.optionalNumber("attention_factor");
+void scaleYarn(Config &parameters, Rotary &rotary, int64_t size, double base,
+               int64_t maxContext) {
+  double original = parameters.number("original_max_position_embeddings",
+                                      static_cast<double>(maxContext), 1, 1e12);
+  double factor =
+      parameters.number("factor", maxContext / original, 1e-9, kMaxFactor);
+  auto getScale = [](double scale, double weight) {
+    return scale <= 1 ? 1.0 : 0.1 * weight * std::log(scale) + 1;
+  };
+  std::optional<double> attention =
+      parameters.optionalNumber("attention_factor");
   double scale = parameters.optionalNumber("mscale").value_or(0);
   double scaleAll = parameters.optionalNumber("mscale_all_dim").value_or(0);
   if (!attention)
-    attention = scale != 0 && scaleAll != 0 ? getScale(factor, scale) / getScale(factor, scaleAll) : getScale(factor, 1);
+    attention = scale != 0 && scaleAll != 0
+                    ? getScale(factor, scale) / getScale(factor, scaleAll)
+                    : getScale(factor, 1);
   rotary.scaling = static_cast<float>(*attention);
 
-  auto valueOr = [](std::optional<double> value, double otherwise) { return value && *value != 0 ? *value : otherwise; };
+  auto valueOr = [](std::optional<double> value, double otherwise) {
+    return value && *value != 0 ? *value : otherwise;
+  };
   double fast = valueOr(parameters.optionalNumber("beta_fast"), 32);
   double slow = valueOr(parameters.optionalNumber("beta_slow"), 1);
   if (fast <= 0 || slow <= 0 || base <= 1) {
-    parameters.fail("expected 'beta_fast' and 'beta_slow' above 0 and 'rope_theta' above 1");
+    parameters.fail("expected 'beta_fast' and 'beta_slow' above 0 and "
+                    "'rope_theta' above 1");
     return;
   }
   auto getDimension = [&](double rotations) {
-    return size * std::log(original / (rotations * 2 * kPi)) / (2 * std::log(base));
+    return size * std::log(original / (rotations * 2 * kPi)) /
+           (2 * std::log(base));
   };
   double low = getDimension(fast), high = getDimension(slow);
   if (parameters.boolean("truncate", true)) {
@@ -89,20 +108,27 @@ void scaleYarn(Config &parameters, Rotary &rotary, int64_t size, double base, in
     float ramp = static_cast<float>((i - low) / (high - low));
     float kept = 1 - std::min(std::max(ramp, 0.0f), 1.0f);
     float interpolated = 1.0f / (static_cast<float>(factor) * powers[i]);
-    rotary.inverseFrequencies[i] = interpolated * (1 - kept) + 1.0f / powers[i] * kept;
+    rotary.inverseFrequencies[i] =
+        interpolated * (1 - kept) + 1.0f / powers[i] * kept;
   }
 }
 
 } // namespace
 
-Rotary mlir::moe::readRotary(Config &config, int64_t headSize, int64_t maxContext, double defaultBase) {
+Rotary mlir::moe::readRotary(Config &config, int64_t headSize,
+                             int64_t maxContext, double defaultBase) {
   double base = config.number("rope_theta", defaultBase, 1e-6, 1e18);
   static const llvm::json::Object kNone;
-  const llvm::json::Object *object = config.child({"rope_scaling", "rope_parameters"});
-  Config parameters(object ? *object : kNone, (config.getName() + ": rotary embedding").str());
+  const llvm::json::Object *object =
+      config.child({"rope_scaling", "rope_parameters"});
+  Config parameters(object ? *object : kNone,
+                    (config.getName() + ": rotary embedding").str());
   base = parameters.number("rope_theta", base, 1e-6, 1e18);
-  if (parameters.number("partial_rotary_factor", config.number("partial_rotary_factor", 1, 0, 1), 0, 1) != 1)
-    config.fail("'partial_rotary_factor': expected 1, got another number; it is not supported for this architecture");
+  if (parameters.number("partial_rotary_factor",
+                        config.number("partial_rotary_factor", 1, 0, 1), 0,
+                        1) != 1)
+    config.fail("'partial_rotary_factor': expected 1, got another number; it "
+                "is not supported for this architecture");
 
   Rotary rotary;
   for (float power : getPowers(base, headSize))
@@ -115,7 +141,9 @@ Rotary mlir::moe::readRotary(Config &config, int64_t headSize, int64_t maxContex
   else if (type == "yarn")
     scaleYarn(parameters, rotary, headSize, base, maxContext);
   else if (type != "default")
-    parameters.fail("'rope_type': expected default, linear, llama3 or yarn, got " + quoted(type));
+    parameters.fail(
+        "'rope_type': expected default, linear, llama3 or yarn, got " +
+        quoted(type));
   if (parameters.failed())
     config.adopt(parameters);
   return rotary;

@@ -1,7 +1,7 @@
 //===- Blocks.h - Building blocks of decoders -------------------*- C++ -*-===//
 //
-// Each block is a small struct of sizes and tensor names, and a function that builds its IR. A block knows no
-// architecture.
+// Each block is a small struct of sizes and tensor names, and a function that
+// builds its IR. A block knows no architecture.
 //
 //===----------------------------------------------------------------------===//
 
@@ -34,10 +34,12 @@ Value buildProduct(ImplicitLocOpBuilder &builder, Value rows, Value weight);
 Value buildLinear(FunctionScope &scope, Value rows, const Linear &linear);
 
 /// linalg.generic with one result in `init`.
-Value buildGeneric(ImplicitLocOpBuilder &builder, ValueRange inputs, Value init, ArrayRef<AffineMap> maps,
-                   unsigned reductions, ScalarBody body);
+Value buildGeneric(ImplicitLocOpBuilder &builder, ValueRange inputs, Value init,
+                   ArrayRef<AffineMap> maps, unsigned reductions,
+                   ScalarBody body);
 /// Adds `rows` to `residual`, in the tensor of the residual.
-Value buildResidualAdd(ImplicitLocOpBuilder &builder, Value residual, Value rows);
+Value buildResidualAdd(ImplicitLocOpBuilder &builder, Value residual,
+                       Value rows);
 /// `value` widened to f32, in the body of an operation.
 Value buildWiden(OpBuilder &builder, Location loc, Value value);
 
@@ -65,34 +67,42 @@ struct Rotary {
 struct RotaryTables {
   Value cosine, sine; ///< [tokens, size / 2]
 };
-RotaryTables buildRotaryTables(FunctionScope &scope, Value positions, const Rotary &rotary);
+RotaryTables buildRotaryTables(FunctionScope &scope, Value positions,
+                               const Rotary &rotary);
 /// `x` is [tokens, heads, size].
-Value buildRotaryHalfSplit(FunctionScope &scope, Value x, const RotaryTables &tables);
+Value buildRotaryHalfSplit(FunctionScope &scope, Value x,
+                           const RotaryTables &tables);
 
 //===----------------------------------------------------------------------===//
 // Cache.cpp and Attention.cpp
 //===----------------------------------------------------------------------===//
 
-/// Writes row t of `rows` [tokens, heads, size] to cache[sequences[t], positions[t]].
-Value buildCacheUpdate(FunctionScope &scope, Value cache, Value rows, Value positions, Value sequences);
+/// Writes row t of `rows` [tokens, heads, size] to cache[sequences[t],
+/// positions[t]].
+Value buildCacheUpdate(FunctionScope &scope, Value cache, Value rows,
+                       Value positions, Value sequences);
 
 struct Attention {
   enum class QueryKeyNorm { none, wholeProjection, perHead };
 
   int64_t heads = 0, keyValueHeads = 0, headSize = 0;
   Linear query, key, value, output;
-  std::optional<double> clip;    ///< bound on the absolute value of queries, keys and values
-  std::optional<int64_t> window; ///< latest positions that a token sees, itself included; none: all
+  std::optional<double>
+      clip; ///< bound on the absolute value of queries, keys and values
+  std::optional<int64_t> window; ///< latest positions that a token sees, itself
+                                 ///< included; none: all
   QueryKeyNorm queryKeyNorm = QueryKeyNorm::none;
   RMSNorm queryNorm, keyNorm;
 };
 struct AttentionState {
   Value positions, sequences;
   RotaryTables rotary;
-  Value keys, values; ///< caches [sequences, context, key heads, size]; replaced by what they are afterwards
+  Value keys, values; ///< caches [sequences, context, key heads, size];
+                      ///< replaced by what they are afterwards
 };
 /// Grouped-query attention over the cache, with the output projection.
-Value buildAttention(FunctionScope &scope, Value rows, AttentionState &state, const Attention &attention);
+Value buildAttention(FunctionScope &scope, Value rows, AttentionState &state,
+                     const Attention &attention);
 
 //===----------------------------------------------------------------------===//
 // MLP.cpp, Router.cpp, Experts.cpp
@@ -102,12 +112,14 @@ Value buildAttention(FunctionScope &scope, Value rows, AttentionState &state, co
 struct GatedMLP {
   Linear gate, up, down;
 };
-Value buildGatedMLP(ImplicitLocOpBuilder &builder, Value rows, Value gate, Value up, Value down);
+Value buildGatedMLP(ImplicitLocOpBuilder &builder, Value rows, Value gate,
+                    Value up, Value down);
 Value buildGatedMLP(FunctionScope &scope, Value rows, const GatedMLP &mlp);
 /// 1 / (1 + exp(-x)) of one number.
 Value buildSigmoid(OpBuilder &builder, Location loc, Value x);
 
-/// The k experts with the highest softmax score; `normalize` divides their scores by their sum.
+/// The k experts with the highest softmax score; `normalize` divides their
+/// scores by their sum.
 struct TopKRouter {
   Linear projection;
   int64_t slots = 0;
@@ -115,7 +127,8 @@ struct TopKRouter {
 };
 Value buildRouter(FunctionScope &scope, Value rows, const TopKRouter &router);
 
-/// An MLP beside the routed experts; its output is multiplied by the logistic function of `gate`.
+/// An MLP beside the routed experts; its output is multiplied by the logistic
+/// function of `gate`.
 struct SharedExpert {
   GatedMLP mlp;
   Linear gate;
@@ -136,9 +149,11 @@ struct Embedding {
   std::string weight;
   int64_t vocabulary = 0, hidden = 0;
 };
-Value buildEmbedding(FunctionScope &scope, Value tokens, const Embedding &embedding);
+Value buildEmbedding(FunctionScope &scope, Value tokens,
+                     const Embedding &embedding);
 /// Logits of the rows from `firstRow` on: norm, then projection.
-Value buildOutputHead(FunctionScope &scope, Value rows, Value firstRow, const RMSNorm &norm, const Linear &head);
+Value buildOutputHead(FunctionScope &scope, Value rows, Value firstRow,
+                      const RMSNorm &norm, const Linear &head);
 
 } // namespace mlir::moe
 

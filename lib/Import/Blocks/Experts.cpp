@@ -1,6 +1,7 @@
 //===- Experts.cpp - Routed and shared experts ----------------------------===//
 //
-// One bank per matrix, stacked from one tensor per expert; a shared expert beside them.
+// One bank per matrix, stacked from one tensor per expert; a shared expert
+// beside them.
 //
 //===----------------------------------------------------------------------===//
 
@@ -15,46 +16,63 @@ using namespace mlir::moe;
 
 namespace {
 
-Value buildRouted(FunctionScope &scope, Value rows, Value routing, const Experts &experts) {
+Value buildRouted(FunctionScope &scope, Value rows, Value routing,
+                  const Experts &experts) {
   FunctionScope::Block block(scope, "experts");
   ImplicitLocOpBuilder &builder = scope.builder;
-  SmallVector<Value> banks{scope.getBank(experts.gate, experts.experts, {experts.width, experts.hidden}),
-                           scope.getBank(experts.up, experts.experts, {experts.width, experts.hidden}),
-                           scope.getBank(experts.down, experts.experts, {experts.hidden, experts.width})};
-  auto op = ExpertsOp::create(builder, rows.getType(), TypeRange(), rows, routing, banks, /*shared=*/ValueRange(),
-                              /*state=*/ValueRange(), WeightedSumAttr::get(builder.getContext()),
-                              /*classes=*/DenseI32ArrayAttr(), /*bodiesCount=*/1);
+  SmallVector<Value> banks{scope.getBank(experts.gate, experts.experts,
+                                         {experts.width, experts.hidden}),
+                           scope.getBank(experts.up, experts.experts,
+                                         {experts.width, experts.hidden}),
+                           scope.getBank(experts.down, experts.experts,
+                                         {experts.hidden, experts.width})};
+  auto op = ExpertsOp::create(
+      builder, rows.getType(), TypeRange(), rows, routing, banks,
+      /*shared=*/ValueRange(),
+      /*state=*/ValueRange(), WeightedSumAttr::get(builder.getContext()),
+      /*classes=*/DenseI32ArrayAttr(), /*bodiesCount=*/1);
   SmallVector<Type> types{rows.getType()};
   for (Value bank : banks)
     llvm::append_range(types, cast<BankType>(bank.getType()).getExpertTypes());
   OpBuilder::InsertionGuard guard(builder);
-  Block *body = builder.createBlock(&op.getBodies().front(), {}, types,
-                                    SmallVector<Location>(types.size(), builder.getLoc()));
-  Value result = buildGatedMLP(builder, body->getArgument(0), body->getArgument(1), body->getArgument(2),
-                               body->getArgument(3));
+  Block *body = builder.createBlock(
+      &op.getBodies().front(), {}, types,
+      SmallVector<Location>(types.size(), builder.getLoc()));
+  Value result =
+      buildGatedMLP(builder, body->getArgument(0), body->getArgument(1),
+                    body->getArgument(2), body->getArgument(3));
   YieldOp::create(builder, result);
   return op.getResult();
 }
 
 /// routed + sigmoid(gate(rows)) * mlp(rows)
-Value buildShared(FunctionScope &scope, Value rows, Value routed, const SharedExpert &shared) {
+Value buildShared(FunctionScope &scope, Value rows, Value routed,
+                  const SharedExpert &shared) {
   FunctionScope::Block block(scope, "shared_expert");
   ImplicitLocOpBuilder &builder = scope.builder;
   Value output = buildGatedMLP(scope, rows, shared.mlp);
-  Value gate = buildElementwise(builder, builder.getLoc(), buildLinear(scope, rows, shared.gate),
-                                [](OpBuilder &b, Location loc, ValueRange x) { return buildSigmoid(b, loc, x[0]); });
+  Value gate = buildElementwise(builder, builder.getLoc(),
+                                buildLinear(scope, rows, shared.gate),
+                                [](OpBuilder &b, Location loc, ValueRange x) {
+                                  return buildSigmoid(b, loc, x[0]);
+                                });
   AffineMap full = builder.getMultiDimIdentityMap(2);
-  gate = tensor::CollapseShapeOp::create(builder, gate, ArrayRef<ReassociationIndices>{{0, 1}});
-  return buildGeneric(builder, {output, gate}, routed, {full, full.dropResult(1), full}, /*reductions=*/0,
-                      [](OpBuilder &b, Location loc, ValueRange x) -> Value {
-                        return arith::AddFOp::create(b, loc, x[2], arith::MulFOp::create(b, loc, x[1], x[0]));
-                      });
+  gate = tensor::CollapseShapeOp::create(
+      builder, gate, ArrayRef<ReassociationIndices>{{0, 1}});
+  return buildGeneric(
+      builder, {output, gate}, routed, {full, full.dropResult(1), full},
+      /*reductions=*/0, [](OpBuilder &b, Location loc, ValueRange x) -> Value {
+        return arith::AddFOp::create(b, loc, x[2],
+                                     arith::MulFOp::create(b, loc, x[1], x[0]));
+      });
 }
 
 } // namespace
 
-Value mlir::moe::buildExperts(FunctionScope &scope, Value rows, const Experts &experts) {
+Value mlir::moe::buildExperts(FunctionScope &scope, Value rows,
+                              const Experts &experts) {
   Value routing = buildRouter(scope, rows, experts.router);
   Value routed = buildRouted(scope, rows, routing, experts);
-  return experts.shared ? buildShared(scope, rows, routed, *experts.shared) : routed;
+  return experts.shared ? buildShared(scope, rows, routed, *experts.shared)
+                        : routed;
 }

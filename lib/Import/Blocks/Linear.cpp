@@ -1,6 +1,7 @@
 //===- Linear.cpp - Products with weights ---------------------------------===//
 //
-// Linear layers with and without bias, the residual addition, and the helper that blocks build generics with.
+// Linear layers with and without bias, the residual addition, and the helper
+// that blocks build generics with.
 //
 //===----------------------------------------------------------------------===//
 
@@ -13,15 +14,19 @@
 using namespace mlir;
 using namespace mlir::moe;
 
-Value mlir::moe::buildGeneric(ImplicitLocOpBuilder &builder, ValueRange inputs, Value init, ArrayRef<AffineMap> maps,
+Value mlir::moe::buildGeneric(ImplicitLocOpBuilder &builder, ValueRange inputs,
+                              Value init, ArrayRef<AffineMap> maps,
                               unsigned reductions, ScalarBody body) {
   unsigned loops = maps.front().getNumDims();
-  SmallVector<utils::IteratorType> iterators(loops - reductions, utils::IteratorType::parallel);
+  SmallVector<utils::IteratorType> iterators(loops - reductions,
+                                             utils::IteratorType::parallel);
   iterators.append(reductions, utils::IteratorType::reduction);
-  return linalg::GenericOp::create(builder, TypeRange{init.getType()}, inputs, ValueRange{init}, maps, iterators,
-                                   [&](OpBuilder &b, Location loc, ValueRange arguments) {
-                                     linalg::YieldOp::create(b, loc, body(b, loc, arguments));
-                                   })
+  return linalg::GenericOp::create(
+             builder, TypeRange{init.getType()}, inputs, ValueRange{init}, maps,
+             iterators,
+             [&](OpBuilder &b, Location loc, ValueRange arguments) {
+               linalg::YieldOp::create(b, loc, body(b, loc, arguments));
+             })
       .getResult(0);
 }
 
@@ -31,30 +36,41 @@ Value mlir::moe::buildWiden(OpBuilder &builder, Location loc, Value value) {
   return arith::ExtFOp::create(builder, loc, builder.getF32Type(), value);
 }
 
-Value mlir::moe::buildProduct(ImplicitLocOpBuilder &builder, Value rows, Value weight) {
-  OpFoldResult outputs = builder.getIndexAttr(cast<RankedTensorType>(weight.getType()).getDimSize(0));
-  SmallVector<OpFoldResult> sizes{tensor::getMixedSize(builder, builder.getLoc(), rows, 0), outputs};
-  Value zero = arith::ConstantOp::create(builder, builder.getF32FloatAttr(0.0f));
+Value mlir::moe::buildProduct(ImplicitLocOpBuilder &builder, Value rows,
+                              Value weight) {
+  OpFoldResult outputs = builder.getIndexAttr(
+      cast<RankedTensorType>(weight.getType()).getDimSize(0));
+  SmallVector<OpFoldResult> sizes{
+      tensor::getMixedSize(builder, builder.getLoc(), rows, 0), outputs};
+  Value zero =
+      arith::ConstantOp::create(builder, builder.getF32FloatAttr(0.0f));
   Value empty = tensor::EmptyOp::create(builder, sizes, builder.getF32Type());
   Value init = linalg::FillOp::create(builder, zero, empty).getResult(0);
-  return linalg::MatmulTransposeBOp::create(builder, builder.getLoc(), ValueRange{rows, weight}, ValueRange{init})
+  return linalg::MatmulTransposeBOp::create(builder, builder.getLoc(),
+                                            ValueRange{rows, weight},
+                                            ValueRange{init})
       .getResult(0);
 }
 
-Value mlir::moe::buildLinear(FunctionScope &scope, Value rows, const Linear &linear) {
+Value mlir::moe::buildLinear(FunctionScope &scope, Value rows,
+                             const Linear &linear) {
   ImplicitLocOpBuilder &builder = scope.builder;
-  Value product = buildProduct(builder, rows, scope.getWeight(linear.weight, {linear.outputs, linear.inputs}));
+  Value product = buildProduct(
+      builder, rows,
+      scope.getWeight(linear.weight, {linear.outputs, linear.inputs}));
   if (linear.bias.empty())
     return product;
   Value bias = scope.getWeight(linear.bias, {linear.outputs});
   AffineMap full = builder.getMultiDimIdentityMap(2);
-  return buildGeneric(builder, bias, product, {full.dropResult(0), full}, /*reductions=*/0,
-                      [](OpBuilder &b, Location loc, ValueRange x) -> Value {
-                        return arith::AddFOp::create(b, loc, x[1], buildWiden(b, loc, x[0]));
-                      });
+  return buildGeneric(
+      builder, bias, product, {full.dropResult(0), full}, /*reductions=*/0,
+      [](OpBuilder &b, Location loc, ValueRange x) -> Value {
+        return arith::AddFOp::create(b, loc, x[1], buildWiden(b, loc, x[0]));
+      });
 }
 
-Value mlir::moe::buildResidualAdd(ImplicitLocOpBuilder &builder, Value residual, Value rows) {
+Value mlir::moe::buildResidualAdd(ImplicitLocOpBuilder &builder, Value residual,
+                                  Value rows) {
   AffineMap full = builder.getMultiDimIdentityMap(2);
   return buildGeneric(builder, rows, residual, {full, full}, /*reductions=*/0,
                       [](OpBuilder &b, Location loc, ValueRange x) -> Value {

@@ -1,6 +1,7 @@
 //===- Rotary.cpp - Rotary position embedding -----------------------------===//
 //
-// Cosine and sine once per forward pass, and the rotation of queries and keys (half-split layout).
+// Cosine and sine once per forward pass, and the rotation of queries and keys
+// (half-split layout).
 //
 //===----------------------------------------------------------------------===//
 
@@ -13,62 +14,85 @@
 using namespace mlir;
 using namespace mlir::moe;
 
-RotaryTables mlir::moe::buildRotaryTables(FunctionScope &scope, Value positions, const Rotary &rotary) {
+RotaryTables mlir::moe::buildRotaryTables(FunctionScope &scope, Value positions,
+                                          const Rotary &rotary) {
   FunctionScope::Block block(scope, "rotary");
   ImplicitLocOpBuilder &builder = scope.builder;
   int64_t half = rotary.inverseFrequencies.size();
   auto type = RankedTensorType::get({half}, builder.getF32Type());
-  Value frequencies =
-      arith::ConstantOp::create(builder, DenseElementsAttr::get(type, ArrayRef(rotary.inverseFrequencies)));
+  Value frequencies = arith::ConstantOp::create(
+      builder,
+      DenseElementsAttr::get(type, ArrayRef(rotary.inverseFrequencies)));
   Value scaling;
   if (rotary.scaling != 1.0f)
-    scaling = arith::ConstantOp::create(builder, builder.getF32FloatAttr(rotary.scaling));
+    scaling = arith::ConstantOp::create(
+        builder, builder.getF32FloatAttr(rotary.scaling));
 
   AffineMap full = builder.getMultiDimIdentityMap(2);
-  SmallVector<OpFoldResult> sizes{tensor::getMixedSize(builder, builder.getLoc(), positions, 0),
-                                  builder.getIndexAttr(half)};
+  SmallVector<OpFoldResult> sizes{
+      tensor::getMixedSize(builder, builder.getLoc(), positions, 0),
+      builder.getIndexAttr(half)};
   auto build = [&](auto function) {
     Value empty = tensor::EmptyOp::create(builder, sizes, builder.getF32Type());
-    return buildGeneric(builder, {positions, frequencies}, empty, {full.dropResult(1), full.dropResult(0), full},
-                        /*reductions=*/0, [&](OpBuilder &b, Location loc, ValueRange x) -> Value {
-                          Value position = arith::SIToFPOp::create(b, loc, b.getF32Type(), x[0]);
-                          Value angle = arith::MulFOp::create(b, loc, position, x[1]);
-                          Value result = function(b, loc, angle);
-                          return scaling ? arith::MulFOp::create(b, loc, result, scaling).getResult() : result;
-                        });
+    return buildGeneric(
+        builder, {positions, frequencies}, empty,
+        {full.dropResult(1), full.dropResult(0), full},
+        /*reductions=*/0,
+        [&](OpBuilder &b, Location loc, ValueRange x) -> Value {
+          Value position =
+              arith::SIToFPOp::create(b, loc, b.getF32Type(), x[0]);
+          Value angle = arith::MulFOp::create(b, loc, position, x[1]);
+          Value result = function(b, loc, angle);
+          return scaling ? arith::MulFOp::create(b, loc, result, scaling)
+                               .getResult()
+                         : result;
+        });
   };
-  Value cosine = build([](OpBuilder &b, Location loc, Value x) -> Value { return math::CosOp::create(b, loc, x); });
-  Value sine = build([](OpBuilder &b, Location loc, Value x) -> Value { return math::SinOp::create(b, loc, x); });
+  Value cosine = build([](OpBuilder &b, Location loc, Value x) -> Value {
+    return math::CosOp::create(b, loc, x);
+  });
+  Value sine = build([](OpBuilder &b, Location loc, Value x) -> Value {
+    return math::SinOp::create(b, loc, x);
+  });
   return {cosine, sine};
 }
 
-Value mlir::moe::buildRotaryHalfSplit(FunctionScope &scope, Value x, const RotaryTables &tables) {
+Value mlir::moe::buildRotaryHalfSplit(FunctionScope &scope, Value x,
+                                      const RotaryTables &tables) {
   ImplicitLocOpBuilder &builder = scope.builder;
   int64_t half = cast<RankedTensorType>(x.getType()).getDimSize(2) / 2;
-  SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(builder, builder.getLoc(), x);
+  SmallVector<OpFoldResult> sizes =
+      tensor::getMixedSizes(builder, builder.getLoc(), x);
   Value result = tensor::EmptyOp::create(builder, sizes, builder.getF32Type());
 
-  SmallVector<OpFoldResult> offsets(3, builder.getIndexAttr(0)), strides(3, builder.getIndexAttr(1));
+  SmallVector<OpFoldResult> offsets(3, builder.getIndexAttr(0)),
+      strides(3, builder.getIndexAttr(1));
   sizes[2] = builder.getIndexAttr(half);
   auto takeHalf = [&](Value tensor, int64_t begin) -> Value {
     offsets[2] = builder.getIndexAttr(begin);
-    return tensor::ExtractSliceOp::create(builder, tensor, offsets, sizes, strides);
+    return tensor::ExtractSliceOp::create(builder, tensor, offsets, sizes,
+                                          strides);
   };
   Value first = takeHalf(x, 0), second = takeHalf(x, half);
 
-  AffineMap full = builder.getMultiDimIdentityMap(3), table = full.dropResult(1);
+  AffineMap full = builder.getMultiDimIdentityMap(3),
+            table = full.dropResult(1);
   auto rotate = [&](Value along, Value across, int64_t begin, bool negated) {
     // along * cosine -/+ across * sine
-    Value rotated = buildGeneric(
-        builder, {along, across, tables.cosine, tables.sine}, takeHalf(result, begin), {full, full, table, table, full},
-        /*reductions=*/0, [&](OpBuilder &b, Location loc, ValueRange v) -> Value {
-          Value kept = arith::MulFOp::create(b, loc, v[0], v[2]), turned = arith::MulFOp::create(b, loc, v[1], v[3]);
-          if (negated)
-            return arith::SubFOp::create(b, loc, kept, turned);
-          return arith::AddFOp::create(b, loc, kept, turned);
-        });
+    Value rotated =
+        buildGeneric(builder, {along, across, tables.cosine, tables.sine},
+                     takeHalf(result, begin), {full, full, table, table, full},
+                     /*reductions=*/0,
+                     [&](OpBuilder &b, Location loc, ValueRange v) -> Value {
+                       Value kept = arith::MulFOp::create(b, loc, v[0], v[2]),
+                             turned = arith::MulFOp::create(b, loc, v[1], v[3]);
+                       if (negated)
+                         return arith::SubFOp::create(b, loc, kept, turned);
+                       return arith::AddFOp::create(b, loc, kept, turned);
+                     });
     offsets[2] = builder.getIndexAttr(begin);
-    result = tensor::InsertSliceOp::create(builder, rotated, result, offsets, sizes, strides);
+    result = tensor::InsertSliceOp::create(builder, rotated, result, offsets,
+                                           sizes, strides);
   };
   rotate(first, second, 0, /*negated=*/true);
   rotate(second, first, half, /*negated=*/false);

@@ -1,7 +1,8 @@
 //===- MoERecipes.cpp - Recipes: verification and execution ---------------===//
 //
-// How program tensors are made from checkpoint tensors. Everything is streamed: a recipe holds at most a
-// few pieces in memory, except a transposition, which holds the tensor that it transposes.
+// How program tensors are made from checkpoint tensors. Everything is streamed:
+// a recipe holds at most a few pieces in memory, except a transposition, which
+// holds the tensor that it transposes.
 //
 //===----------------------------------------------------------------------===//
 
@@ -23,10 +24,12 @@ namespace {
 using Sink = llvm::function_ref<llvm::Error(ArrayRef<char>)>;
 using EmitError = llvm::function_ref<InFlightDiagnostic()>;
 
-/// Bytes read from a checkpoint at a time: large enough for the disk, small enough to stay in cache.
+/// Bytes read from a checkpoint at a time: large enough for the disk, small
+/// enough to stay in cache.
 constexpr uint64_t kPieceBytes = 1 << 20;
 
-/// Bytes of one element as checkpoints store it; none for types that checkpoints cannot hold.
+/// Bytes of one element as checkpoints store it; none for types that
+/// checkpoints cannot hold.
 std::optional<int64_t> getElementBytes(Type type) {
   if (!type.isIntOrFloat())
     return std::nullopt;
@@ -40,10 +43,12 @@ std::optional<int64_t> getElementBytes(Type type) {
 
 /// Bytes of a tensor that passed `verifyTensorType`.
 uint64_t getBytes(RankedTensorType type) {
-  return static_cast<uint64_t>(type.getNumElements()) * *getElementBytes(type.getElementType());
+  return static_cast<uint64_t>(type.getNumElements()) *
+         *getElementBytes(type.getElementType());
 }
 
-/// Refuses tensors that no file can hold, so that sizes computed later never overflow.
+/// Refuses tensors that no file can hold, so that sizes computed later never
+/// overflow.
 LogicalResult verifyTensorType(EmitError emitError, RankedTensorType type) {
   if (!type.hasStaticShape())
     return emitError() << "expected a recipe of static shape, got " << type;
@@ -51,15 +56,18 @@ LogicalResult verifyTensorType(EmitError emitError, RankedTensorType type) {
     return emitError() << "expected a recipe without encoding, got " << type;
   std::optional<int64_t> bytes = getElementBytes(type.getElementType());
   if (!bytes)
-    return emitError() << "expected elements of 1, 8, 16, 32 or 64 bits, got " << type.getElementType();
+    return emitError() << "expected elements of 1, 8, 16, 32 or 64 bits, got "
+                       << type.getElementType();
   int64_t total = *bytes;
   for (int64_t extent : type.getShape())
     if (llvm::MulOverflow(total, std::max<int64_t>(extent, 1), total))
-      return emitError() << "expected a tensor of less than 2^63 bytes, got " << type;
+      return emitError() << "expected a tensor of less than 2^63 bytes, got "
+                         << type;
   return success();
 }
 
-LogicalResult verifyParts(EmitError emitError, ArrayRef<RecipeAttrInterface> parts) {
+LogicalResult verifyParts(EmitError emitError,
+                          ArrayRef<RecipeAttrInterface> parts) {
   if (parts.empty())
     return emitError() << "expected at least one part";
   return success();
@@ -69,14 +77,19 @@ RankedTensorType withShape(RankedTensorType type, ArrayRef<int64_t> shape) {
   return RankedTensorType::get(shape, type.getElementType());
 }
 
-/// Writes bytes [offset, offset + size) of what `recipe` makes, reading no more than needed where possible.
-llvm::Error writeRange(RecipeAttrInterface recipe, uint64_t offset, uint64_t size, TensorReader &reader, Sink sink);
+/// Writes bytes [offset, offset + size) of what `recipe` makes, reading no more
+/// than needed where possible.
+llvm::Error writeRange(RecipeAttrInterface recipe, uint64_t offset,
+                       uint64_t size, TensorReader &reader, Sink sink);
 
-llvm::Error writeSourceRange(SourceAttr source, uint64_t offset, uint64_t size, TensorReader &reader, Sink sink) {
+llvm::Error writeSourceRange(SourceAttr source, uint64_t offset, uint64_t size,
+                             TensorReader &reader, Sink sink) {
   std::vector<char> piece(std::min(size, kPieceBytes));
   for (uint64_t done = 0; done < size;) {
-    MutableArrayRef<char> bytes(piece.data(), std::min<uint64_t>(piece.size(), size - done));
-    if (llvm::Error error = reader.read(source.getName(), source.getType(), offset + done, bytes))
+    MutableArrayRef<char> bytes(piece.data(),
+                                std::min<uint64_t>(piece.size(), size - done));
+    if (llvm::Error error = reader.read(source.getName(), source.getType(),
+                                        offset + done, bytes))
       return error;
     if (llvm::Error error = sink(bytes))
       return error;
@@ -85,8 +98,9 @@ llvm::Error writeSourceRange(SourceAttr source, uint64_t offset, uint64_t size, 
   return llvm::Error::success();
 }
 
-llvm::Error writePartsRange(ArrayRef<RecipeAttrInterface> parts, uint64_t offset, uint64_t size, TensorReader &reader,
-                            Sink sink) {
+llvm::Error writePartsRange(ArrayRef<RecipeAttrInterface> parts,
+                            uint64_t offset, uint64_t size,
+                            TensorReader &reader, Sink sink) {
   for (RecipeAttrInterface part : parts) {
     uint64_t partBytes = getBytes(part.getTensorType());
     if (offset >= partBytes) {
@@ -104,7 +118,8 @@ llvm::Error writePartsRange(ArrayRef<RecipeAttrInterface> parts, uint64_t offset
   return llvm::Error::success();
 }
 
-llvm::Error writeRange(RecipeAttrInterface recipe, uint64_t offset, uint64_t size, TensorReader &reader, Sink sink) {
+llvm::Error writeRange(RecipeAttrInterface recipe, uint64_t offset,
+                       uint64_t size, TensorReader &reader, Sink sink) {
   if (auto source = dyn_cast<SourceAttr>(recipe))
     return writeSourceRange(source, offset, size, reader, sink);
   if (auto stack = dyn_cast<StackAttr>(recipe))
@@ -117,7 +132,8 @@ llvm::Error writeRange(RecipeAttrInterface recipe, uint64_t offset, uint64_t siz
   // Anything else is made whole, and what lies outside the range is dropped.
   uint64_t position = 0;
   return recipe.write(reader, [&](ArrayRef<char> bytes) -> llvm::Error {
-    uint64_t begin = std::max(position, offset), end = std::min(position + bytes.size(), offset + size);
+    uint64_t begin = std::max(position, offset),
+             end = std::min(position + bytes.size(), offset + size);
     uint64_t start = position;
     position += bytes.size();
     if (begin >= end)
@@ -127,24 +143,29 @@ llvm::Error writeRange(RecipeAttrInterface recipe, uint64_t offset, uint64_t siz
 }
 
 /// What a whole recipe makes, in memory.
-llvm::Expected<std::vector<char>> materialise(RecipeAttrInterface recipe, TensorReader &reader) {
+llvm::Expected<std::vector<char>> materialise(RecipeAttrInterface recipe,
+                                              TensorReader &reader) {
   uint64_t size = getBytes(recipe.getTensorType());
   std::vector<char> data;
   data.reserve(size);
-  llvm::Error error = recipe.write(reader, [&](ArrayRef<char> bytes) -> llvm::Error {
-    data.insert(data.end(), bytes.begin(), bytes.end());
-    return llvm::Error::success();
-  });
+  llvm::Error error =
+      recipe.write(reader, [&](ArrayRef<char> bytes) -> llvm::Error {
+        data.insert(data.end(), bytes.begin(), bytes.end());
+        return llvm::Error::success();
+      });
   if (error)
     return std::move(error);
-  assert(data.size() == size && "a recipe makes as many bytes as its type says");
+  assert(data.size() == size &&
+         "a recipe makes as many bytes as its type says");
   return std::move(data);
 }
 
-/// Transposes `rows` of `columns` elements each into [columns, width], columns from `rows` on zero. Blocks of 16
-/// columns keep both sides in the first-level cache.
+/// Transposes `rows` of `columns` elements each into [columns, width], columns
+/// from `rows` on zero. Blocks of 16 columns keep both sides in the first-level
+/// cache.
 template <typename T>
-void packPanel(const char *source, char *target, int64_t rows, int64_t columns, int64_t width) {
+void packPanel(const char *source, char *target, int64_t rows, int64_t columns,
+               int64_t width) {
   constexpr int64_t kBlock = 16;
   std::memset(target, 0, rows < width ? columns * width * sizeof(T) : 0);
   for (int64_t block = 0; block < columns; block += kBlock) {
@@ -152,13 +173,15 @@ void packPanel(const char *source, char *target, int64_t rows, int64_t columns, 
     for (int64_t row = 0; row < rows; ++row) {
       const char *from = source + (row * columns + block) * sizeof(T);
       char *to = target + (block * width + row) * sizeof(T);
-      for (int64_t column = block; column < end; ++column, from += sizeof(T), to += width * sizeof(T))
+      for (int64_t column = block; column < end;
+           ++column, from += sizeof(T), to += width * sizeof(T))
         std::memcpy(to, from, sizeof(T));
     }
   }
 }
 
-void packPanel(int64_t elementBytes, const char *source, char *target, int64_t rows, int64_t columns, int64_t width) {
+void packPanel(int64_t elementBytes, const char *source, char *target,
+               int64_t rows, int64_t columns, int64_t width) {
   switch (elementBytes) {
   case 1:
     return packPanel<uint8_t>(source, target, rows, columns, width);
@@ -171,12 +194,15 @@ void packPanel(int64_t elementBytes, const char *source, char *target, int64_t r
   }
 }
 
-/// Packs a stream of [N, K] matrices panel by panel. Each panel is a contiguous run of rows, so only one that is cut by
-/// the pieces of the stream is copied together first.
+/// Packs a stream of [N, K] matrices panel by panel. Each panel is a contiguous
+/// run of rows, so only one that is cut by the pieces of the stream is copied
+/// together first.
 class PanelPacker {
 public:
-  PanelPacker(int64_t outputs, int64_t depth, int64_t width, int64_t elementBytes, Sink sink)
-      : outputs(outputs), depth(depth), width(width), elementBytes(elementBytes), sink(sink),
+  PanelPacker(int64_t outputs, int64_t depth, int64_t width,
+              int64_t elementBytes, Sink sink)
+      : outputs(outputs), depth(depth), width(width),
+        elementBytes(elementBytes), sink(sink),
         packed(width * depth * elementBytes) {}
 
   llvm::Error add(ArrayRef<char> bytes) {
@@ -188,7 +214,8 @@ public:
         bytes = bytes.drop_front(needed);
         continue;
       }
-      uint64_t taken = std::min<uint64_t>(bytes.size(), needed - pending.size());
+      uint64_t taken =
+          std::min<uint64_t>(bytes.size(), needed - pending.size());
       pending.insert(pending.end(), bytes.begin(), bytes.begin() + taken);
       bytes = bytes.drop_front(taken);
       if (pending.size() < needed)
@@ -223,7 +250,8 @@ private:
 // Source
 //===----------------------------------------------------------------------===//
 
-LogicalResult SourceAttr::verify(EmitError emitError, StringRef name, RankedTensorType type) {
+LogicalResult SourceAttr::verify(EmitError emitError, StringRef name,
+                                 RankedTensorType type) {
   if (name.empty())
     return emitError() << "expected the name of a tensor, got ''";
   return verifyTensorType(emitError, type);
@@ -239,13 +267,15 @@ llvm::Error SourceAttr::write(TensorReader &reader, Sink sink) const {
 // Stack and concatenation
 //===----------------------------------------------------------------------===//
 
-LogicalResult StackAttr::verify(EmitError emitError, ArrayRef<RecipeAttrInterface> parts) {
+LogicalResult StackAttr::verify(EmitError emitError,
+                                ArrayRef<RecipeAttrInterface> parts) {
   if (failed(verifyParts(emitError, parts)))
     return failure();
   RankedTensorType first = parts.front().getTensorType();
   for (auto [index, part] : llvm::enumerate(parts))
     if (part.getTensorType() != first)
-      return emitError() << "expected parts of one type to stack, got " << first << " and, as part " << index << ", "
+      return emitError() << "expected parts of one type to stack, got " << first
+                         << " and, as part " << index << ", "
                          << part.getTensorType();
   SmallVector<int64_t> shape{static_cast<int64_t>(parts.size())};
   llvm::append_range(shape, first.getShape());
@@ -266,7 +296,8 @@ llvm::Error StackAttr::write(TensorReader &reader, Sink sink) const {
   return llvm::Error::success();
 }
 
-LogicalResult ConcatAttr::verify(EmitError emitError, ArrayRef<RecipeAttrInterface> parts) {
+LogicalResult ConcatAttr::verify(EmitError emitError,
+                                 ArrayRef<RecipeAttrInterface> parts) {
   if (failed(verifyParts(emitError, parts)))
     return failure();
   RankedTensorType first = parts.front().getTensorType();
@@ -274,11 +305,13 @@ LogicalResult ConcatAttr::verify(EmitError emitError, ArrayRef<RecipeAttrInterfa
   for (auto [index, part] : llvm::enumerate(parts)) {
     RankedTensorType type = part.getTensorType();
     if (type.getRank() == 0)
-      return emitError() << "expected parts of rank 1 or more to join, got " << type;
+      return emitError() << "expected parts of rank 1 or more to join, got "
+                         << type;
     if (type.getElementType() != first.getElementType() ||
         type.getShape().drop_front() != first.getShape().drop_front())
-      return emitError() << "expected parts that differ in the first extent only, got " << first << " and, as part "
-                         << index << ", " << type;
+      return emitError()
+             << "expected parts that differ in the first extent only, got "
+             << first << " and, as part " << index << ", " << type;
     if (llvm::AddOverflow(extent, type.getDimSize(0), extent))
       return emitError() << "expected a first extent below 2^63";
   }
@@ -307,13 +340,16 @@ llvm::Error ConcatAttr::write(TensorReader &reader, Sink sink) const {
 // Slice, transposition, reshape
 //===----------------------------------------------------------------------===//
 
-LogicalResult SliceAttr::verify(EmitError emitError, RecipeAttrInterface part, int64_t offset, int64_t size) {
+LogicalResult SliceAttr::verify(EmitError emitError, RecipeAttrInterface part,
+                                int64_t offset, int64_t size) {
   RankedTensorType type = part.getTensorType();
   if (type.getRank() == 0)
-    return emitError() << "expected a part of rank 1 or more to slice, got " << type;
+    return emitError() << "expected a part of rank 1 or more to slice, got "
+                       << type;
   int64_t extent = type.getDimSize(0);
   if (offset < 0 || size < 0 || offset > extent || size > extent - offset)
-    return emitError() << "expected a slice within [0, " << extent << "), got offset " << offset << " and size " << size;
+    return emitError() << "expected a slice within [0, " << extent
+                       << "), got offset " << offset << " and size " << size;
   return success();
 }
 
@@ -327,10 +363,13 @@ RankedTensorType SliceAttr::getTensorType() const {
 llvm::Error SliceAttr::write(TensorReader &reader, Sink sink) const {
   RankedTensorType type = getTensorType();
   uint64_t entry = getBytes(withShape(type, type.getShape().drop_front()));
-  return writeRange(getPart(), getOffset() * entry, getSize() * entry, reader, sink);
+  return writeRange(getPart(), getOffset() * entry, getSize() * entry, reader,
+                    sink);
 }
 
-LogicalResult TransposeAttr::verify(EmitError emitError, RecipeAttrInterface part, ArrayRef<int64_t> permutation) {
+LogicalResult TransposeAttr::verify(EmitError emitError,
+                                    RecipeAttrInterface part,
+                                    ArrayRef<int64_t> permutation) {
   int64_t rank = part.getTensorType().getRank();
   SmallVector<bool> seen(rank, false);
   bool valid = static_cast<int64_t>(permutation.size()) == rank;
@@ -340,7 +379,8 @@ LogicalResult TransposeAttr::verify(EmitError emitError, RecipeAttrInterface par
       seen[dimension] = true;
   }
   if (!valid)
-    return emitError() << "expected a permutation of the " << rank << " dimensions of the part";
+    return emitError() << "expected a permutation of the " << rank
+                       << " dimensions of the part";
   return success();
 }
 
@@ -354,7 +394,8 @@ RankedTensorType TransposeAttr::getTensorType() const {
 
 llvm::Error TransposeAttr::write(TensorReader &reader, Sink sink) const {
   RankedTensorType type = getTensorType();
-  int64_t elements = type.getNumElements(), elementBytes = *getElementBytes(type.getElementType());
+  int64_t elements = type.getNumElements(),
+          elementBytes = *getElementBytes(type.getElementType());
   if (elements == 0)
     return llvm::Error::success();
   llvm::Expected<std::vector<char>> data = materialise(getPart(), reader);
@@ -362,7 +403,8 @@ llvm::Error TransposeAttr::write(TensorReader &reader, Sink sink) const {
     return data.takeError();
 
   // Strides of the part, in the order of the result's dimensions.
-  ArrayRef<int64_t> partShape = getPart().getTensorType().getShape(), shape = type.getShape();
+  ArrayRef<int64_t> partShape = getPart().getTensorType().getShape(),
+                    shape = type.getShape();
   SmallVector<int64_t> partStrides(partShape.size(), elementBytes), strides;
   for (int64_t i = static_cast<int64_t>(partShape.size()) - 2; i >= 0; --i)
     partStrides[i] = partStrides[i + 1] * partShape[i + 1];
@@ -373,7 +415,8 @@ llvm::Error TransposeAttr::write(TensorReader &reader, Sink sink) const {
   SmallVector<int64_t> index(shape.size(), 0);
   int64_t from = 0;
   for (int64_t element = 0; element < elements; ++element) {
-    piece.insert(piece.end(), data->begin() + from, data->begin() + from + elementBytes);
+    piece.insert(piece.end(), data->begin() + from,
+                 data->begin() + from + elementBytes);
     if (piece.size() >= kPieceBytes || element + 1 == elements) {
       if (llvm::Error error = sink(piece))
         return error;
@@ -390,18 +433,23 @@ llvm::Error TransposeAttr::write(TensorReader &reader, Sink sink) const {
   return llvm::Error::success();
 }
 
-LogicalResult ReshapeAttr::verify(EmitError emitError, RecipeAttrInterface part, RankedTensorType type) {
+LogicalResult ReshapeAttr::verify(EmitError emitError, RecipeAttrInterface part,
+                                  RankedTensorType type) {
   RankedTensorType from = part.getTensorType();
   if (failed(verifyTensorType(emitError, type)))
     return failure();
-  if (from.getElementType() != type.getElementType() || from.getNumElements() != type.getNumElements())
-    return emitError() << "expected as many elements of the same type, got " << from << " reshaped to " << type;
+  if (from.getElementType() != type.getElementType() ||
+      from.getNumElements() != type.getNumElements())
+    return emitError() << "expected as many elements of the same type, got "
+                       << from << " reshaped to " << type;
   return success();
 }
 
 RankedTensorType ReshapeAttr::getTensorType() const { return getType(); }
 
-llvm::Error ReshapeAttr::write(TensorReader &reader, Sink sink) const { return getPart().write(reader, sink); }
+llvm::Error ReshapeAttr::write(TensorReader &reader, Sink sink) const {
+  return getPart().write(reader, sink);
+}
 
 //===----------------------------------------------------------------------===//
 // Panels
@@ -411,45 +459,58 @@ namespace {
 RankedTensorType getPanelsType(RankedTensorType type, int64_t width) {
   SmallVector<int64_t> shape(type.getShape());
   int64_t depth = shape.pop_back_val(), outputs = shape.pop_back_val();
-  shape.append({static_cast<int64_t>(llvm::divideCeil(static_cast<uint64_t>(outputs), static_cast<uint64_t>(width))),
-                depth, width});
+  shape.append(
+      {static_cast<int64_t>(llvm::divideCeil(static_cast<uint64_t>(outputs),
+                                             static_cast<uint64_t>(width))),
+       depth, width});
   return withShape(type, shape);
 }
 } // namespace
 
-LogicalResult PanelsAttr::verify(EmitError emitError, RecipeAttrInterface part, int64_t width) {
+LogicalResult PanelsAttr::verify(EmitError emitError, RecipeAttrInterface part,
+                                 int64_t width) {
   RankedTensorType type = part.getTensorType();
   if (type.getRank() < 2)
     return emitError() << "expected a part [..., N, K] to pack, got " << type;
   if (width < 1 || width > 4096)
-    return emitError() << "expected a panel width from 1 to 4096, got " << width;
+    return emitError() << "expected a panel width from 1 to 4096, got "
+                       << width;
   return verifyTensorType(emitError, getPanelsType(type, width));
 }
 
-RankedTensorType PanelsAttr::getTensorType() const { return getPanelsType(getPart().getTensorType(), getWidth()); }
+RankedTensorType PanelsAttr::getTensorType() const {
+  return getPanelsType(getPart().getTensorType(), getWidth());
+}
 
 llvm::Error PanelsAttr::write(TensorReader &reader, Sink sink) const {
   RankedTensorType type = getPart().getTensorType();
   if (type.getNumElements() == 0)
     return llvm::Error::success();
-  PanelPacker packer(type.getDimSize(type.getRank() - 2), type.getDimSize(type.getRank() - 1), getWidth(),
+  PanelPacker packer(type.getDimSize(type.getRank() - 2),
+                     type.getDimSize(type.getRank() - 1), getWidth(),
                      *getElementBytes(type.getElementType()), sink);
-  return getPart().write(reader, [&](ArrayRef<char> bytes) { return packer.add(bytes); });
+  return getPart().write(
+      reader, [&](ArrayRef<char> bytes) { return packer.add(bytes); });
 }
 
 //===----------------------------------------------------------------------===//
 // Bank recipe
 //===----------------------------------------------------------------------===//
 
-LogicalResult BankRecipeAttr::verify(EmitError emitError, ArrayRef<RecipeAttrInterface> components) {
+LogicalResult BankRecipeAttr::verify(EmitError emitError,
+                                     ArrayRef<RecipeAttrInterface> components) {
   if (components.empty())
     return emitError() << "expected at least one component";
   for (auto [index, component] : llvm::enumerate(components)) {
-    RankedTensorType type = component.getTensorType(), first = components.front().getTensorType();
+    RankedTensorType type = component.getTensorType(),
+                     first = components.front().getTensorType();
     if (type.getRank() == 0)
-      return emitError() << "expected components whose first extent is the expert, got " << type;
+      return emitError()
+             << "expected components whose first extent is the expert, got "
+             << type;
     if (type.getDimSize(0) != first.getDimSize(0))
-      return emitError() << "expected " << first.getDimSize(0) << " experts in each component, got "
+      return emitError() << "expected " << first.getDimSize(0)
+                         << " experts in each component, got "
                          << type.getDimSize(0) << " in component " << index;
   }
   return success();
