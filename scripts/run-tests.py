@@ -26,7 +26,7 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         results = os.path.join(scratch, "results.json")
         # Failing tests show their commands and output; passing ones stay silent.
-        command = [sys.executable, LIT, "--verbose", "--no-progress-bar", "--quiet"]
+        command = [sys.executable, LIT, "--verbose", "--succinct", "--no-progress-bar"]
         lit = subprocess.Popen(command + ["--output", results] + options + [folder], start_new_session=True)
         try:
             status = lit.wait(LIMIT_SECONDS)

@@ -103,7 +103,7 @@ func.func @panels(%a: memref<?xf32>, %b: memref<4x?x32xf32>, %c: memref<4x32xf32
 // CHECK-SAME:    %{{[^:]+}}: memref<?xf32>, %{{[^:]+}}: memref<?xf32>, %[[C:[^:]+]]: memref<f32>
 // CHECK:         %[[LANES:.+]] = scf.for
 // CHECK:           math.fma %{{.+}}, %{{.+}}, %{{.+}} : vector<16xf32>
-// CHECK:         %[[ALL:.+]] = scf.if %{{.+}} -> (vector<16xf32>)
+// CHECK:         scf.if %{{.+}} -> (vector<16xf32>)
 // CHECK:           %[[MASK:.+]] = vector.create_mask
 // CHECK:           %[[SUM:.+]] = math.fma
 // CHECK:           arith.select %[[MASK]], %[[SUM]], %[[LANES]]
