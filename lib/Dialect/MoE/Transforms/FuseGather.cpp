@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Missed.h"
+#include "Structure.h"
 
 #include "moe/Dialect/MoE/IR/MoE.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
@@ -44,17 +45,13 @@ static std::optional<StringRef> whyNot(GatherOp gather) {
 }
 
 static void fuse(RewriterBase &rewriter, GatherOp gather) {
-  for (OpOperand &use : llvm::make_early_inc_range(gather.getResult().getUses())) {
-    Operation *user = use.getOwner();
-    rewriter.setInsertionPoint(user);
-    if (auto product = dyn_cast<GroupedMatmulOp>(user)) {
-      rewriter.modifyOpInPlace(product, [&] {
-        product.getRowsMutable().assign(gather.getSource());
-        product.getIndicesMutable().assign(gather.getIndices());
-      });
-      continue;
-    }
-    rewriter.modifyOpInPlace(user, [&] { use.set(gather.getInit()); });
+  redirectSizes(rewriter, gather.getResult(), gather.getInit());
+  for (Operation *user : llvm::make_early_inc_range(gather.getResult().getUsers())) {
+    auto product = cast<GroupedMatmulOp>(user);
+    rewriter.modifyOpInPlace(product, [&] {
+      product.getRowsMutable().assign(gather.getSource());
+      product.getIndicesMutable().assign(gather.getIndices());
+    });
   }
   rewriter.eraseOp(gather);
 }

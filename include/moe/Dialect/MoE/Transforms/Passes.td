@@ -13,6 +13,73 @@ include "mlir/Pass/PassBase.td"
 // Optimise
 //===----------------------------------------------------------------------===//
 
+def DecomposeExpertsPass : Pass<"moe-decompose-experts", "::mlir::func::FuncOp"> {
+  let summary = "Run the program of one expert on the rows of all experts at once";
+  let description = [{
+    `moe.experts` becomes `moe.plan`, a `moe.gather` of the rows in the order of the experts, the body's operations over
+    all these rows, and a `moe.combine`. Operation by operation:
+
+    - a product of rows and a weight of a bank (`[N, K]`, any float storage type, also widened by an operation of its
+      own), starting from zeros: `moe.grouped_matmul`;
+    - an operation that treats each row alone: the same operation on all rows. A vector that each expert has for
+      itself is gathered to one per row;
+    - an operation on shared operands and constants: moved out as it is.
+
+    Anything else, several classes of experts, or state: the operation stays and is lowered to a loop over experts; a
+    missed-optimisation remark names the operation and the reason. Where slots can be empty, rows past the last
+    expert's hold unspecified values, which nobody reads.
+
+    ```mlir
+    %y = moe.experts rows(%x : tensor<?x64xf32>) routed_by(%routing : !moe.routing<? x 8, slots = 2>)
+           banks(%w : !moe.bank<tensor<8x64x64xf32>>) combine(#moe.weighted_sum) -> tensor<?x64xf32> {
+    ^bb0(%rows: tensor<?x64xf32>, %weight: tensor<64x64xf32>):
+      ...
+      %out = linalg.matmul indexing_maps = [...] ins(%rows, %weight : ...) outs(%zeros : ...) -> tensor<?x64xf32>
+      moe.yield %out : tensor<?x64xf32>
+    }
+    ```
+    becomes
+    ```mlir
+    %offsets, %tokens, %slots = moe.plan %routing : ...
+    %rows = moe.gather ins(%x : ...) at(%tokens : ...) outs(%empty : ...) -> tensor<?x64xf32>
+    %out = moe.grouped_matmul ins(%rows : ...) banks(%w : ...) groups(%offsets : ...) outs(%init : ...) -> tensor<?x64xf32>
+    %ids, %weights = moe.routing_parts %routing : ...
+    %y = moe.combine ins(%out : ...) at(%slots : ...) weights(%weights : ...) kind(#moe.weighted_sum)
+           outs(%zeros : ...) -> tensor<?x64xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::moe::MoEDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"decomposed", "decomposed", "experts operations decomposed">];
+}
+
+def FuseGateUpPass : Pass<"moe-fuse-gate-up", "::mlir::func::FuncOp"> {
+  let summary = "Make elementwise operations on grouped products the epilogue of one product";
+  let description = [{
+    A tree of elementwise operations whose leaves are `moe.grouped_matmul`s over the same rows becomes one
+    `moe.grouped_matmul` with the banks of all leaves and the tree as epilogue. Gate and up projection of an expert are
+    then one walk over the rows, and neither product is ever stored. All operations of the tree but its root must be
+    used inside the tree only; a missed-optimisation remark says where that fails.
+
+    ```mlir
+    %g = moe.grouped_matmul ins(%x : ...) at(%tokens : ...) banks(%gate : ...) groups(%offsets : ...) outs(%e : ...) -> ...
+    %u = moe.grouped_matmul ins(%x : ...) at(%tokens : ...) banks(%up : ...) groups(%offsets : ...) outs(%e : ...) -> ...
+    %h = linalg.mul ins(%g, %u : ...) outs(%e : ...) -> tensor<?x96xf32>
+    ```
+    becomes
+    ```mlir
+    %h = moe.grouped_matmul ins(%x : ...) at(%tokens : ...) banks(%gate, %up : ...) groups(%offsets : ...)
+           outs(%e : ...) -> tensor<?x96xf32> {
+    ^bb0(%g: f32, %u: f32):
+      %p = arith.mulf %g, %u : f32
+      moe.yield %p : f32
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::moe::MoEDialect"];
+  let statistics = [Statistic<"fused", "fused", "trees made an epilogue">];
+}
+
 def FuseGatherPass : Pass<"moe-fuse-gather", "::mlir::func::FuncOp"> {
   let summary = "Fold the gather of rows into the loads of the grouped products that read them";
   let description = [{
@@ -35,6 +102,32 @@ def FuseGatherPass : Pass<"moe-fuse-gather", "::mlir::func::FuncOp"> {
   }];
   let dependentDialects = ["::mlir::tensor::TensorDialect"];
   let statistics = [Statistic<"fused", "fused", "gathers folded into grouped products">];
+}
+
+def FuseCombinePass : Pass<"moe-fuse-combine", "::mlir::func::FuncOp"> {
+  let summary = "Let the weighted return to the tokens start from the tensor that is added to it";
+  let description = [{
+    A `moe.combine` that starts from zeros and whose result is only added to another tensor (what the shared experts
+    gave, or the residual stream) starts from that tensor. Where the addition wrote into the residual, so does the
+    combine.
+
+    Order of additions: `other + w[0] * row[0] + w[1] * row[1] + ...`, slots ascending, where it was `other +
+    (0 + w[0] * row[0] + ...)`. Of two additions in a row the first, nearest to the combine, is taken: `residual +
+    (shared + routed)` keeps its outer addition.
+
+    ```mlir
+    %routed = moe.combine ins(%rows : ...) at(%slots : ...) weights(%weights : ...) kind(#moe.weighted_sum)
+                outs(%zeros : ...) -> tensor<?x64xf32>
+    %y = linalg.add ins(%routed, %shared : ...) outs(%shared : ...) -> tensor<?x64xf32>
+    ```
+    becomes
+    ```mlir
+    %y = moe.combine ins(%rows : ...) at(%slots : ...) weights(%weights : ...) kind(#moe.weighted_sum)
+           outs(%shared : ...) -> tensor<?x64xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::moe::MoEDialect"];
+  let statistics = [Statistic<"fused", "fused", "additions made the start of a combine">];
 }
 
 //===----------------------------------------------------------------------===//

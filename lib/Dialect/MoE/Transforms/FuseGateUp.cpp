@@ -1,0 +1,191 @@
+//===- FuseGateUp.cpp - moe-fuse-gate-up ----------------------------------===//
+//
+// Elementwise operations on grouped products over the same rows become the epilogue of one product.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Missed.h"
+#include "Structure.h"
+
+#include "moe/Dialect/MoE/IR/MoE.h"
+#include "moe/Dialect/MoE/Transforms/Passes.h"
+
+#include "mlir/IR/IRMapping.h"
+#include "mlir/IR/Matchers.h"
+#include "llvm/ADT/SetVector.h"
+
+namespace mlir::moe {
+#define GEN_PASS_DEF_FUSEGATEUPPASS
+#include "moe/Dialect/MoE/Transforms/Passes.h.inc"
+} // namespace mlir::moe
+
+using namespace mlir;
+using namespace mlir::moe;
+
+static constexpr llvm::StringLiteral kPass = "moe-fuse-gate-up";
+
+namespace {
+/// Elementwise operations of one block that end in one root, and the grouped products they start from.
+struct Tree {
+  llvm::SetVector<Operation *> operations; // the root first
+  llvm::SetVector<Operation *> products;
+
+  /// Fills in the tree under `root`, or says what stands in the way.
+  std::optional<StringRef> collect(linalg::LinalgOp root);
+  /// Writes the one product and replaces the root.
+  void fuse(RewriterBase &rewriter);
+};
+} // namespace
+
+/// Whether `op` can be part of an epilogue, which knows no positions.
+static bool isEpilogue(Operation *op) {
+  auto linalgOp = dyn_cast_or_null<linalg::LinalgOp>(op);
+  return linalgOp && isElementwise(linalgOp) && !linalgOp.hasIndexSemantics() && isMemoryEffectFree(op);
+}
+
+std::optional<StringRef> Tree::collect(linalg::LinalgOp root) {
+  operations.insert(root);
+  std::optional<StringRef> failure;
+  for (unsigned next = 0; next < operations.size(); ++next) {
+    for (Value input : cast<linalg::LinalgOp>(operations[next]).getDpsInputs()) {
+      Operation *producer = input.getDefiningOp();
+      if (isa_and_nonnull<GroupedMatmulOp>(producer))
+        products.insert(producer);
+      else if (isEpilogue(producer) && producer->getBlock() == root->getBlock())
+        operations.insert(producer);
+      else
+        failure = "it also reads a tensor that is no grouped product";
+    }
+  }
+  if (failure)
+    return failure;
+  auto inTree = [&](Operation *user) { return operations.contains(user); };
+  auto hasOtherReader = [&](Operation *op) { return !isReadOnlyBy(op->getResult(0), inTree); };
+  if (llvm::any_of(ArrayRef(operations.getArrayRef()).drop_front(), hasOtherReader) ||
+      llvm::any_of(products, hasOtherReader))
+    return StringRef("a product or an intermediate result has another reader");
+  auto first = cast<GroupedMatmulOp>(products[0]);
+  for (Operation *op : products) {
+    auto product = cast<GroupedMatmulOp>(op);
+    if (product.getRows() != first.getRows() || product.getIndices() != first.getIndices() ||
+        product.getOffsets() != first.getOffsets() || product->getBlock() != root->getBlock())
+      return StringRef("its products are over different rows or groups");
+    // Rows outside all groups keep the init: it may only change where nobody can rely on it.
+    if (!isUndefinedTensor(product.getInit()))
+      return StringRef("a product keeps rows of its init");
+  }
+  if (root->getResult(0).getType() != first.getResult().getType())
+    return StringRef("its result has another type than its products");
+  return std::nullopt;
+}
+
+/// Adds a copy of `block` without its terminator at the end of the epilogue; gives what the terminator gives.
+static Value inlineBody(RewriterBase &rewriter, Block &block, IRMapping &mapping) {
+  for (Operation &op : block.without_terminator())
+    rewriter.clone(op, mapping);
+  Value result = block.getTerminator()->getOperand(0);
+  // Constants from outside come along, so that the epilogue can be moved as it is.
+  Operation *constant = result.getDefiningOp();
+  if (!mapping.contains(result) && constant && constant->hasTrait<OpTrait::ConstantLike>())
+    rewriter.clone(*constant, mapping);
+  return mapping.lookupOrDefault(result);
+}
+
+/// Copies the constants that `block` uses from outside.
+static void inlineConstants(RewriterBase &rewriter, Block &block, IRMapping &mapping) {
+  block.walk([&](Operation *op) {
+    for (Value operand : op->getOperands()) {
+      Operation *constant = operand.getDefiningOp();
+      if (constant && constant->hasTrait<OpTrait::ConstantLike>() && !block.findAncestorOpInBlock(*constant) &&
+          !mapping.contains(operand))
+        rewriter.clone(*constant, mapping);
+    }
+  });
+}
+
+void Tree::fuse(RewriterBase &rewriter) {
+  auto root = cast<linalg::LinalgOp>(operations[0]);
+  auto first = cast<GroupedMatmulOp>(products[0]);
+  SmallVector<Location> locations = {root.getLoc()};
+  SmallVector<Value> banks;
+  for (Operation *op : products) {
+    llvm::append_range(banks, cast<GroupedMatmulOp>(op).getBanks());
+    locations.push_back(op->getLoc());
+  }
+  Location loc = rewriter.getFusedLoc(locations);
+  rewriter.setInsertionPoint(root);
+  Value init = root.getDpsInits()[0];
+  auto fused = GroupedMatmulOp::create(rewriter, loc, init.getType(), first.getRows(), first.getIndices(), banks,
+                                       first.getOffsets(), init);
+
+  OpBuilder::InsertionGuard guard(rewriter);
+  Block *epilogue = rewriter.createBlock(&fused.getEpilogue());
+  Type element = first.getResult().getType().getElementType();
+  llvm::DenseMap<Value, Value> scalars;
+  for (Operation *op : products) {
+    auto product = cast<GroupedMatmulOp>(op);
+    IRMapping mapping;
+    SmallVector<Value> arguments;
+    for (unsigned i = 0; i < product.getBanks().size(); ++i)
+      arguments.push_back(epilogue->addArgument(element, op->getLoc()));
+    if (!product.hasEpilogue()) {
+      scalars[product.getResult()] = arguments[0];
+      continue;
+    }
+    Block &body = product.getEpilogue().front();
+    mapping.map(body.getArguments(), arguments);
+    inlineConstants(rewriter, body, mapping);
+    scalars[product.getResult()] = inlineBody(rewriter, body, mapping);
+  }
+  SmallVector<Operation *> inOrder(operations.getArrayRef());
+  llvm::sort(inOrder, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
+  for (Operation *op : inOrder) {
+    auto linalgOp = cast<linalg::LinalgOp>(op);
+    IRMapping mapping;
+    for (OpOperand *input : linalgOp.getDpsInputOperands())
+      mapping.map(linalgOp.getMatchingBlockArgument(input), scalars.at(input->get()));
+    inlineConstants(rewriter, *linalgOp.getBlock(), mapping);
+    scalars[op->getResult(0)] = inlineBody(rewriter, *linalgOp.getBlock(), mapping);
+  }
+  YieldOp::create(rewriter, root.getLoc(), scalars.at(root->getResult(0)));
+
+  auto erase = [&](Operation *op) {
+    redirectSizes(rewriter, op->getResult(0), cast<DestinationStyleOpInterface>(op).getDpsInits()[0]);
+    rewriter.eraseOp(op);
+  };
+  rewriter.replaceOp(root, fused.getResult());
+  for (Operation *op : llvm::reverse(inOrder))
+    if (op != root.getOperation())
+      erase(op);
+  llvm::for_each(products, erase);
+}
+
+namespace {
+struct FuseGateUp : moe::impl::FuseGateUpPassBase<FuseGateUp> {
+  void runOnOperation() override {
+    IRRewriter rewriter(&getContext());
+    SmallVector<linalg::LinalgOp> roots;
+    getOperation().walk([&](linalg::LinalgOp op) {
+      if (isEpilogue(op))
+        roots.push_back(op);
+    });
+    // From the last operation up, so that each tree is as large as it can be.
+    llvm::DenseSet<Operation *> done;
+    for (linalg::LinalgOp root : llvm::reverse(roots)) {
+      if (done.contains(root))
+        continue;
+      Tree tree;
+      std::optional<StringRef> reason = tree.collect(root);
+      if (reason) {
+        auto isProduct = [](Value input) { return isa_and_nonnull<GroupedMatmulOp>(input.getDefiningOp()); };
+        if (llvm::any_of(root.getDpsInputs(), isProduct))
+          reportMissed(root, kPass, *reason);
+        continue;
+      }
+      done.insert_range(tree.operations);
+      tree.fuse(rewriter);
+      ++fused;
+    }
+  }
+};
+} // namespace
