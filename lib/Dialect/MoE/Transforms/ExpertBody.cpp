@@ -157,7 +157,7 @@ ExpertBody::Failure ExpertBody::visit(Operation *op) {
     return visitSlice(op);
   if (auto linalgOp = dyn_cast<linalg::LinalgOp>(op))
     return visitLinalg(linalgOp);
-  if (OpTrait::hasElementwiseMappableTraits(op)) {
+  if (OpTrait::hasElementwiseMappableTraits(op) && isa<RankedTensorType>(op->getResult(0).getType())) {
     for (Value operand : op->getOperands())
       if (kindOf(operand) != (isa<TensorType>(operand.getType()) ? BodyValue::Rows : BodyValue::Uniform))
         return "combines rows with something else than rows";

@@ -11,7 +11,6 @@
 #include "moe/Dialect/MoE/Transforms/Passes.h"
 
 #include "mlir/IR/IRMapping.h"
-#include "mlir/IR/Matchers.h"
 #include "llvm/ADT/SetVector.h"
 
 namespace mlir::moe {
@@ -79,20 +78,9 @@ std::optional<StringRef> Tree::collect(linalg::LinalgOp root) {
   return std::nullopt;
 }
 
-/// Adds a copy of `block` without its terminator at the end of the epilogue; gives what the terminator gives.
+/// Adds a copy of `block` without its terminator at the end of the epilogue; gives what the terminator gives. Constants
+/// from outside come along, so that an epilogue can be moved as it is.
 static Value inlineBody(RewriterBase &rewriter, Block &block, IRMapping &mapping) {
-  for (Operation &op : block.without_terminator())
-    rewriter.clone(op, mapping);
-  Value result = block.getTerminator()->getOperand(0);
-  // Constants from outside come along, so that the epilogue can be moved as it is.
-  Operation *constant = result.getDefiningOp();
-  if (!mapping.contains(result) && constant && constant->hasTrait<OpTrait::ConstantLike>())
-    rewriter.clone(*constant, mapping);
-  return mapping.lookupOrDefault(result);
-}
-
-/// Copies the constants that `block` uses from outside.
-static void inlineConstants(RewriterBase &rewriter, Block &block, IRMapping &mapping) {
   block.walk([&](Operation *op) {
     for (Value operand : op->getOperands()) {
       Operation *constant = operand.getDefiningOp();
@@ -101,14 +89,24 @@ static void inlineConstants(RewriterBase &rewriter, Block &block, IRMapping &map
         rewriter.clone(*constant, mapping);
     }
   });
+  for (Operation &op : block.without_terminator())
+    rewriter.clone(op, mapping);
+  return mapping.lookupOrDefault(block.getTerminator()->getOperand(0));
 }
 
 void Tree::fuse(RewriterBase &rewriter) {
   auto root = cast<linalg::LinalgOp>(operations[0]);
-  auto first = cast<GroupedMatmulOp>(products[0]);
+  // In the order of the program, so that the banks are.
+  auto inProgramOrder = [](const llvm::SetVector<Operation *> &set) {
+    SmallVector<Operation *> sorted(set.getArrayRef());
+    llvm::sort(sorted, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
+    return sorted;
+  };
+  SmallVector<Operation *> inOrder = inProgramOrder(operations), leaves = inProgramOrder(products);
+  auto first = cast<GroupedMatmulOp>(leaves[0]);
   SmallVector<Location> locations = {root.getLoc()};
   SmallVector<Value> banks;
-  for (Operation *op : products) {
+  for (Operation *op : leaves) {
     llvm::append_range(banks, cast<GroupedMatmulOp>(op).getBanks());
     locations.push_back(op->getLoc());
   }
@@ -122,7 +120,7 @@ void Tree::fuse(RewriterBase &rewriter) {
   Block *epilogue = rewriter.createBlock(&fused.getEpilogue());
   Type element = first.getResult().getType().getElementType();
   llvm::DenseMap<Value, Value> scalars;
-  for (Operation *op : products) {
+  for (Operation *op : leaves) {
     auto product = cast<GroupedMatmulOp>(op);
     IRMapping mapping;
     SmallVector<Value> arguments;
@@ -134,17 +132,13 @@ void Tree::fuse(RewriterBase &rewriter) {
     }
     Block &body = product.getEpilogue().front();
     mapping.map(body.getArguments(), arguments);
-    inlineConstants(rewriter, body, mapping);
     scalars[product.getResult()] = inlineBody(rewriter, body, mapping);
   }
-  SmallVector<Operation *> inOrder(operations.getArrayRef());
-  llvm::sort(inOrder, [](Operation *a, Operation *b) { return a->isBeforeInBlock(b); });
   for (Operation *op : inOrder) {
     auto linalgOp = cast<linalg::LinalgOp>(op);
     IRMapping mapping;
     for (OpOperand *input : linalgOp.getDpsInputOperands())
       mapping.map(linalgOp.getMatchingBlockArgument(input), scalars.at(input->get()));
-    inlineConstants(rewriter, *linalgOp.getBlock(), mapping);
     scalars[op->getResult(0)] = inlineBody(rewriter, *linalgOp.getBlock(), mapping);
   }
   YieldOp::create(rewriter, root.getLoc(), scalars.at(root->getResult(0)));
@@ -157,7 +151,7 @@ void Tree::fuse(RewriterBase &rewriter) {
   for (Operation *op : llvm::reverse(inOrder))
     if (op != root.getOperation())
       erase(op);
-  llvm::for_each(products, erase);
+  llvm::for_each(leaves, erase);
 }
 
 namespace {

@@ -53,6 +53,37 @@ def DecomposeExpertsPass : Pass<"moe-decompose-experts", "::mlir::func::FuncOp">
   let statistics = [Statistic<"decomposed", "decomposed", "experts operations decomposed">];
 }
 
+def GroupDensePass : Pass<"moe-group-dense", "::mlir::ModuleOp"> {
+  let summary = "Make products with dense weights grouped products of one group";
+  let description = [{
+    A product of rows and a weight `[N, K]` that starts from zeros becomes a `moe.grouped_matmul` with one group that
+    holds all rows, so that dense layers, routers and attention projections use the kernels of the experts. The weight
+    comes from a global with a recipe, loaded in the function itself or by all callers of a private function; the global
+    and the arguments become banks of one matrix. Where the same global is also read otherwise (an embedding that is the
+    output head too), it stays and a second global `NAME_bank` is added. A missed-optimisation remark says which
+    product is left alone, and why.
+
+    ```mlir
+    ml_program.global private @w(#moe.source<"w", tensor<96x64xf32>>) : tensor<96x64xf32>
+    ...
+    %w = ml_program.global_load_const @w : tensor<96x64xf32>
+    %y = linalg.matmul indexing_maps = [...] ins(%x, %w : ...) outs(%zeros : ...) -> tensor<?x96xf32>
+    ```
+    becomes
+    ```mlir
+    ml_program.global private @w(#moe.bank_recipe<[#moe.stack<[#moe.source<"w", tensor<96x64xf32>>]>]>)
+      : !moe.bank<tensor<1x96x64xf32>>
+    ...
+    %w = ml_program.global_load_const @w : !moe.bank<tensor<1x96x64xf32>>
+    %offsets = tensor.from_elements %c0, %tokens : tensor<2xindex>
+    %y = moe.grouped_matmul ins(%x : ...) banks(%w : ...) groups(%offsets : ...) outs(%init : ...) -> tensor<?x96xf32>
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::ml_program::MLProgramDialect",
+                           "::mlir::moe::MoEDialect", "::mlir::tensor::TensorDialect"];
+  let statistics = [Statistic<"grouped", "grouped", "products made grouped">];
+}
+
 def FuseGateUpPass : Pass<"moe-fuse-gate-up", "::mlir::func::FuncOp"> {
   let summary = "Make elementwise operations on grouped products the epilogue of one product";
   let description = [{
@@ -109,7 +140,7 @@ def FuseCombinePass : Pass<"moe-fuse-combine", "::mlir::func::FuncOp"> {
   let description = [{
     A `moe.combine` that starts from zeros and whose result is only added to another tensor (what the shared experts
     gave, or the residual stream) starts from that tensor. Where the addition wrote into the residual, so does the
-    combine.
+    combine. An operation that computes what it adds (`routed + gate * shared`) is split before its addition.
 
     Order of additions: `other + w[0] * row[0] + w[1] * row[1] + ...`, slots ascending, where it was `other +
     (0 + w[0] * row[0] + ...)`. Of two additions in a row the first, nearest to the combine, is taken: `residual +
@@ -126,7 +157,7 @@ def FuseCombinePass : Pass<"moe-fuse-combine", "::mlir::func::FuncOp"> {
            outs(%shared : ...) -> tensor<?x64xf32>
     ```
   }];
-  let dependentDialects = ["::mlir::moe::MoEDialect"];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect", "::mlir::moe::MoEDialect", "::mlir::tensor::TensorDialect"];
   let statistics = [Statistic<"fused", "fused", "additions made the start of a combine">];
 }
 
