@@ -287,7 +287,7 @@ func.func @classes(%x: tensor<?x64xf32>, %routing: !moe.routing<? x 2, slots = 1
          combine(#moe.weighted_sum) classes([0, 1]) -> tensor<?x64xf32> {
   ^bb0(%rows: tensor<?x64xf32>):
     moe.yield %rows : tensor<?x64xf32>
-  } {
+  }, {
   ^bb0(%rows: tensor<?x64xf32>):
     %e = math.exp %rows : tensor<?x64xf32>
     moe.yield %e : tensor<?x64xf32>
