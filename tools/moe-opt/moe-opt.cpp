@@ -4,10 +4,12 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "moe/CPU/Lowering/Passes.h"
 #include "moe/CPU/Passes.h"
 #include "moe/Conversion/Passes.h"
 #include "moe/Dialect/MoE/IR/MoE.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
+#include "moe/Pipelines/Pipelines.h"
 
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/InitAllDialects.h"
@@ -19,6 +21,8 @@ int main(int argc, char **argv) {
   mlir::moe::registerMoECPUPasses();
   mlir::moe::registerMoETransformsPasses();
   mlir::moe::registerMoEConversionPasses();
+  mlir::moe::registerMoECPULoweringPasses();
+  mlir::moe::registerPipelines();
   mlir::DialectRegistry registry;
   mlir::registerAllDialects(registry);
   registry.insert<mlir::moe::MoEDialect>();

@@ -41,7 +41,7 @@ Value buildGeneric(ImplicitLocOpBuilder &builder, ValueRange inputs, Value init,
 Value buildResidualAdd(ImplicitLocOpBuilder &builder, Value residual,
                        Value rows);
 /// `value` widened to f32, in the body of an operation.
-Value buildWiden(OpBuilder &builder, Location loc, Value value);
+Value buildWidened(OpBuilder &builder, Location loc, Value value);
 
 //===----------------------------------------------------------------------===//
 // Norm.cpp

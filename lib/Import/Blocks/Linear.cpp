@@ -30,7 +30,7 @@ Value mlir::moe::buildGeneric(ImplicitLocOpBuilder &builder, ValueRange inputs,
       .getResult(0);
 }
 
-Value mlir::moe::buildWiden(OpBuilder &builder, Location loc, Value value) {
+Value mlir::moe::buildWidened(OpBuilder &builder, Location loc, Value value) {
   if (value.getType().isF32())
     return value;
   return arith::ExtFOp::create(builder, loc, builder.getF32Type(), value);
@@ -65,7 +65,7 @@ Value mlir::moe::buildLinear(FunctionScope &scope, Value rows,
   return buildGeneric(
       builder, bias, product, {full.dropResult(0), full}, /*reductions=*/0,
       [](OpBuilder &b, Location loc, ValueRange x) -> Value {
-        return arith::AddFOp::create(b, loc, x[1], buildWiden(b, loc, x[0]));
+        return arith::AddFOp::create(b, loc, x[1], buildWidened(b, loc, x[0]));
       });
 }
 

@@ -58,6 +58,6 @@ Value mlir::moe::buildRMSNorm(FunctionScope &scope, Value x,
       builder, {x, scale, weight}, empty, {full, row, last, full},
       /*reductions=*/0, [](OpBuilder &b, Location loc, ValueRange v) -> Value {
         Value scaled = arith::MulFOp::create(b, loc, v[0], v[1]);
-        return arith::MulFOp::create(b, loc, scaled, buildWiden(b, loc, v[2]));
+        return arith::MulFOp::create(b, loc, scaled, buildWidened(b, loc, v[2]));
       });
 }

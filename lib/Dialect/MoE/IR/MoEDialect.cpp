@@ -76,9 +76,9 @@ LogicalResult MoEDialect::verifyOperationAttribute(Operation *op, NamedAttribute
       return op->emitError("expected '") << name << "' to be a number of bytes (i64)";
     return success();
   }
-  if (name == kLanguageModelAttr) {
+  if (name == kLanguageModelAttr || name == kSignatureAttr) {
     if (!isa<DictionaryAttr>(attribute.getValue()))
-      return op->emitError("expected 'moe.language_model' to be a dictionary");
+      return op->emitError("expected '") << name << "' to be a dictionary";
     return success();
   }
   if (name == kSummaryAttr) {

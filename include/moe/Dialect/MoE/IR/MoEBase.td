@@ -43,6 +43,7 @@ def MoE_Dialect : Dialect {
     static constexpr llvm::StringLiteral kTargetAttr = "moe.target";
     static constexpr llvm::StringLiteral kLanguageModelAttr = "moe.language_model";
     static constexpr llvm::StringLiteral kSummaryAttr = "moe.summary";
+    static constexpr llvm::StringLiteral kSignatureAttr = "moe.signature";
     static constexpr llvm::StringLiteral kWeightsSizeAttr = "moe.weights_size";
   }];
 }

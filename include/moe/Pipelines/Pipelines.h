@@ -1,0 +1,44 @@
+//===- Pipelines.h - The stages of the compiler -----------------*- C++ -*-===//
+//
+// One options struct and one builder per stage; registration for moe-opt.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_PIPELINES_PIPELINES_H
+#define MOE_PIPELINES_PIPELINES_H
+
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassOptions.h"
+
+namespace mlir::moe {
+
+struct OptimizeOptions : PassPipelineOptions<OptimizeOptions> {};
+
+struct TileOptions : PassPipelineOptions<TileOptions> {};
+
+struct ReferenceOptions : PassPipelineOptions<ReferenceOptions> {};
+
+struct CPUOptions : PassPipelineOptions<CPUOptions> {
+  Option<bool> reference{*this, "reference", llvm::cl::desc("Plain serial loops in place of vectors and threads"),
+                         llvm::cl::init(false)};
+  Option<unsigned> accumulators{*this, "accumulators",
+                                llvm::cl::desc("Vectors of 16 floats that a block may keep in registers: 24 for "
+                                               "AVX-512, 6 for AVX2"),
+                                llvm::cl::init(6)};
+};
+
+/// S1: fuses on the moe dialect.
+void buildOptimizePipeline(OpPassManager &pm, const OptimizeOptions &options);
+/// S2: moe operations become loops over work lists and tiles.
+void buildTilePipeline(OpPassManager &pm, const TileOptions &options);
+/// S1 and S2 of the reference path: moe operations become the plainest tensor programs.
+void buildReferencePipeline(OpPassManager &pm, const ReferenceOptions &options);
+/// S3: tensors become buffers, vectors, OpenMP loops and finally LLVM.
+void buildCPUPipeline(OpPassManager &pm, const CPUOptions &options);
+
+/// Registers moe-optimize, moe-tile, moe-reference, moe-cpu and moe-verify-stage.
+void registerPipelines();
+
+} // namespace mlir::moe
+
+#endif // MOE_PIPELINES_PIPELINES_H

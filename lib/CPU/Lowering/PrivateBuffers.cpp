@@ -1,0 +1,242 @@
+//===- PrivateBuffers.cpp - Buffers of threads ----------------------------===//
+//
+// Implements moe-cpu-private-buffers: allocations leave parallel loops, for the stack or for a buffer with room
+// for every thread.
+//
+//===----------------------------------------------------------------------===//
+
+#include "RuntimeFunctions.h"
+#include "moe/CPU/Lowering/Passes.h"
+
+#include "mlir/Analysis/SliceAnalysis.h"
+#include "mlir/Dialect/Affine/IR/AffineOps.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/IR/IRMapping.h"
+#include "mlir/Interfaces/SideEffectInterfaces.h"
+
+namespace mlir::moe {
+#define GEN_PASS_DEF_PRIVATEBUFFERSPASS
+#include "moe/CPU/Lowering/Passes.h.inc"
+} // namespace mlir::moe
+
+using namespace mlir;
+using namespace mlir::moe;
+
+/// Buffers of threads start on cache lines of their own.
+constexpr int64_t kAlignment = 64;
+
+static int64_t getElementBytes(MemRefType type) {
+  Type element = type.getElementType();
+  int64_t bits = element.isIndex() ? 64 : isa<IntegerType, FloatType>(element) ? element.getIntOrFloatBitWidth() : 0;
+  return llvm::divideCeil(bits, 8);
+}
+
+/// Whether the buffer may outlive the iteration of the loop that allocates it, for another iteration to read.
+static bool escapes(memref::AllocOp alloc, scf::ParallelOp loop) {
+  SmallVector<Value> views{alloc.getResult()};
+  while (!views.empty()) {
+    for (Operation *user : views.pop_back_val().getUsers()) {
+      if (user->hasTrait<OpTrait::IsTerminator>() && user->getParentOp() != loop)
+        if (!isa<scf::IfOp, scf::IndexSwitchOp, scf::ExecuteRegionOp>(user->getParentOp()))
+          return true;
+      for (Value result : user->getResults())
+        if (isa<BaseMemRefType>(result.getType()))
+          views.push_back(result);
+    }
+  }
+  return false;
+}
+
+namespace {
+/// One buffer to move out of one outermost parallel loop.
+class Mover {
+public:
+  Mover(scf::ParallelOp loop, memref::AllocOp alloc, SymbolTable &symbols)
+      : loop(loop), alloc(alloc), symbols(symbols), builder(loop), loc(alloc.getLoc()) {}
+
+  /// The buffer becomes a view of one that has room for each thread.
+  LogicalResult moveToThreads();
+
+private:
+  Value index(int64_t value) { return arith::ConstantIndexOp::create(builder, loc, value); }
+  Value buildBytes(ValueRange extents);
+  LogicalResult findSlice(SetVector<Operation *> &slice);
+  Value buildMaximum(const SetVector<Operation *> &slice);
+
+  scf::ParallelOp loop;
+  memref::AllocOp alloc;
+  SymbolTable &symbols;
+  OpBuilder builder;
+  Location loc;
+};
+} // namespace
+
+/// Size of the buffer, rounded up to whole cache lines.
+Value Mover::buildBytes(ValueRange extents) {
+  MemRefType type = alloc.getType();
+  int64_t fixed = getElementBytes(type);
+  for (int64_t extent : type.getShape())
+    if (!ShapedType::isDynamic(extent))
+      fixed *= extent;
+  Value bytes = index(fixed);
+  for (Value extent : extents)
+    bytes = arith::MulIOp::create(builder, loc, bytes, extent);
+  bytes = arith::AddIOp::create(builder, loc, bytes, index(kAlignment - 1));
+  return arith::AndIOp::create(builder, loc, bytes, index(-kAlignment));
+}
+
+/// The operations inside the loop that compute the extents. They may read memory, but only what the loop leaves alone.
+LogicalResult Mover::findSlice(SetVector<Operation *> &slice) {
+  BackwardSliceOptions options;
+  options.inclusive = true;
+  options.omitUsesFromAbove = false;
+  options.filter = [&](Operation *op) { return loop->isProperAncestor(op); };
+  for (Value extent : alloc.getDynamicSizes())
+    if (failed(getBackwardSlice(extent, &slice, options)))
+      return alloc.emitError("expected the size of a buffer in a parallel loop to be computable before the loop");
+  SmallVector<Value> needed(alloc.getDynamicSizes());
+  for (Operation *op : slice)
+    llvm::append_range(needed, op->getOperands());
+  for (Value value : needed) {
+    auto argument = dyn_cast<BlockArgument>(value);
+    if (argument && loop->isProperAncestor(argument.getOwner()->getParentOp()))
+      return alloc.emitError("expected the size of a buffer in a parallel loop not to depend on an inner loop");
+  }
+  for (Operation *op : slice) {
+    if (isPure(op) && op->getParentOp() == loop)
+      continue;
+    if (auto load = dyn_cast<memref::LoadOp>(op); load && op->getParentOp() == loop)
+      if (load.getMemref().getParentRegion()->isProperAncestor(&loop.getRegion()))
+        continue;
+    auto diagnostic = alloc.emitError("expected the size of a buffer in a parallel loop to be computable before the "
+                                      "loop: the allocator serves one thread");
+    diagnostic.attachNote(op->getLoc()) << "it depends on this operation";
+    return failure();
+  }
+  return success();
+}
+
+/// The largest size over all iterations, by a serial loop.
+Value Mover::buildMaximum(const SetVector<Operation *> &slice) {
+  bool varies = !slice.empty() || llvm::any_of(alloc.getDynamicSizes(), [&](Value extent) {
+    return extent.getParentRegion() == &loop.getRegion();
+  });
+  if (!varies)
+    return buildBytes(alloc.getDynamicSizes());
+  OpBuilder::InsertionGuard guard(builder);
+  Value maximum = index(0);
+  SmallVector<scf::ForOp> loops;
+  IRMapping mapping;
+  for (auto [lower, upper, step, variable] : llvm::zip_equal(loop.getLowerBound(), loop.getUpperBound(),
+                                                             loop.getStep(), loop.getInductionVars())) {
+    loops.push_back(scf::ForOp::create(builder, loc, lower, upper, step, ValueRange(maximum)));
+    maximum = loops.back().getRegionIterArg(0);
+    mapping.map(variable, loops.back().getInductionVar());
+    builder.setInsertionPointToStart(loops.back().getBody());
+  }
+  for (Operation *op : slice)
+    builder.clone(*op, mapping);
+  SmallVector<Value> extents;
+  for (Value extent : alloc.getDynamicSizes())
+    extents.push_back(mapping.lookupOrDefault(extent));
+  maximum = arith::MaxSIOp::create(builder, loc, maximum, buildBytes(extents));
+  for (scf::ForOp serial : llvm::reverse(loops)) {
+    builder.setInsertionPointToEnd(serial.getBody());
+    scf::YieldOp::create(builder, loc, maximum);
+    maximum = serial.getResult(0);
+  }
+  return maximum;
+}
+
+LogicalResult Mover::moveToThreads() {
+  MemRefType type = alloc.getType();
+  if (!type.getLayout().isIdentity() || getElementBytes(type) == 0)
+    return alloc.emitError("expected a buffer in a parallel loop to be contiguous numbers, got ") << type;
+  if (escapes(alloc, loop))
+    return alloc.emitError("expected a buffer in a parallel loop to be used in one iteration only");
+  SetVector<Operation *> slice;
+  if (failed(findSlice(slice)))
+    return failure();
+  Value bytes = buildMaximum(slice);
+  auto asIndex = [&](StringRef function) {
+    auto call = callRuntime(builder, loc, symbols, function, builder.getI32Type(), {});
+    return arith::IndexCastOp::create(builder, loc, builder.getIndexType(), call.getResult(0)).getResult();
+  };
+  Value all = arith::MulIOp::create(builder, loc, bytes, asIndex("omp_get_max_threads"));
+  Value buffer = memref::AllocOp::create(builder, loc, MemRefType::get({ShapedType::kDynamic}, builder.getI8Type()),
+                                         ValueRange(all), builder.getI64IntegerAttr(kAlignment));
+  builder.setInsertionPoint(alloc);
+  Value offset = arith::MulIOp::create(builder, loc, asIndex("omp_get_thread_num"), bytes);
+  auto view = memref::ViewOp::create(builder, loc, type, buffer, offset, alloc.getDynamicSizes());
+  alloc.replaceAllUsesWith(view.getResult());
+  alloc.erase();
+  return success();
+}
+
+namespace {
+struct PrivateBuffersPass : moe::impl::PrivateBuffersPassBase<PrivateBuffersPass> {
+  using PrivateBuffersPassBase::PrivateBuffersPassBase;
+
+  bool fitsOnStack(memref::AllocOp alloc) {
+    MemRefType type = alloc.getType();
+    return type.hasStaticShape() && type.getLayout().isIdentity() &&
+           static_cast<uint64_t>(type.getNumElements() * getElementBytes(type)) <= maxStackBytes;
+  }
+
+  LogicalResult moveOut(scf::ParallelOp loop, memref::AllocOp alloc, SymbolTable &symbols) {
+    if (!fitsOnStack(alloc) || escapes(alloc, loop))
+      return Mover(loop, alloc, symbols).moveToThreads();
+    // At the start of the iteration and not in an inner loop, where the stack would grow with each round.
+    OpBuilder builder = OpBuilder::atBlockBegin(loop.getBody());
+    Value buffer = memref::AllocaOp::create(builder, alloc.getLoc(), alloc.getType(),
+                                            builder.getI64IntegerAttr(kAlignment));
+    alloc.replaceAllUsesWith(buffer);
+    alloc.erase();
+    return success();
+  }
+
+  void runOnOperation() override {
+    SymbolTable symbols(getOperation());
+    SmallVector<scf::ParallelOp> loops;
+    getOperation().walk<WalkOrder::PreOrder>([&](scf::ParallelOp loop) {
+      loops.push_back(loop);
+      return WalkResult::skip();
+    });
+    for (scf::ParallelOp loop : loops) {
+      SmallVector<memref::AllocOp> allocs;
+      loop.walk([&](memref::AllocOp alloc) { allocs.push_back(alloc); });
+      for (memref::AllocOp alloc : allocs)
+        if (failed(moveOut(loop, alloc, symbols)))
+          return signalPassFailure();
+      if (failed(checkCalls(loop, symbols)))
+        return signalPassFailure();
+    }
+  }
+
+  /// Functions called in parallel must not allocate either.
+  LogicalResult checkCalls(scf::ParallelOp loop, SymbolTable &symbols) {
+    SmallVector<func::CallOp> calls;
+    SmallPtrSet<Operation *, 8> seen;
+    loop.walk([&](func::CallOp call) { calls.push_back(call); });
+    for (size_t i = 0; i < calls.size(); ++i) {
+      auto callee = symbols.lookup<func::FuncOp>(calls[i].getCallee());
+      if (!callee || !seen.insert(callee).second)
+        continue;
+      WalkResult walk = callee.walk([&](Operation *op) {
+        if (auto call = dyn_cast<func::CallOp>(op))
+          calls.push_back(call);
+        if (!isa<memref::AllocOp>(op))
+          return WalkResult::advance();
+        auto diagnostic = calls[i].emitError("expected no allocation in a function called from a parallel loop");
+        diagnostic.attachNote(op->getLoc()) << "here '" << callee.getName() << "' allocates";
+        return WalkResult::interrupt();
+      });
+      if (walk.wasInterrupted())
+        return failure();
+    }
+    return success();
+  }
+};
+} // namespace

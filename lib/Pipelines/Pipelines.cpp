@@ -1,0 +1,138 @@
+//===- Pipelines.cpp - The lowering, top to bottom ------------------------===//
+//
+// One pass a line; above it why it stands there; above each block the dialects alive.
+//
+//===----------------------------------------------------------------------===//
+
+#include "moe/Pipelines/Pipelines.h"
+
+#include "moe/CPU/Lowering/Passes.h"
+#include "moe/CPU/Passes.h"
+#include "moe/Conversion/Passes.h"
+#include "moe/Pipelines/Passes.h"
+
+#include "mlir/Conversion/Passes.h"
+#include "mlir/Dialect/Affine/Transforms/Passes.h"
+#include "mlir/Dialect/Bufferization/Transforms/Passes.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/Linalg/Passes.h"
+#include "mlir/Dialect/MemRef/Transforms/Passes.h"
+#include "mlir/Dialect/SCF/Transforms/Passes.h"
+#include "mlir/Dialect/Vector/Transforms/Passes.h"
+#include "mlir/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace mlir::moe;
+
+static std::unique_ptr<Pass> verifyStage(StringRef stage) { return createVerifyStagePass({stage.str()}); }
+
+//===----------------------------------------------------------------------===//
+// S1: optimise
+//===----------------------------------------------------------------------===//
+
+void moe::buildOptimizePipeline(OpPassManager &pm, const OptimizeOptions &options) {
+  pm.addPass(verifyStage("optimize"));
+}
+
+//===----------------------------------------------------------------------===//
+// S2: group and tile
+//===----------------------------------------------------------------------===//
+
+void moe::buildTilePipeline(OpPassManager &pm, const TileOptions &options) {
+  pm.addPass(verifyStage("tile"));
+}
+
+void moe::buildReferencePipeline(OpPassManager &pm, const ReferenceOptions &options) {
+  // func moe ml_program linalg tensor scf arith math
+  pm.addPass(createConvertMoEToLinalgPass());
+  // After banks became their components: every global is one tensor of the weights file now.
+  pm.addPass(createParametersPass());
+  pm.addPass(verifyStage("tile"));
+}
+
+//===----------------------------------------------------------------------===//
+// S3: cpu
+//===----------------------------------------------------------------------===//
+
+static std::unique_ptr<Pass> bufferize() {
+  bufferization::OneShotBufferizePassOptions options;
+  options.bufferizeFunctionBoundaries = true;
+  // Identity layouts, since vector loads need a unit stride in the last dimension.
+  options.functionBoundaryTypeConversion = bufferization::LayoutMapOption::IdentityLayoutMap;
+  return bufferization::createOneShotBufferizePass(options);
+}
+
+static std::unique_ptr<Pass> convertMemRef() {
+  FinalizeMemRefToLLVMConversionPassOptions options;
+  // Allocations are calls of the session's workspace and not of malloc.
+  options.useGenericFunctions = true;
+  return createFinalizeMemRefToLLVMConversionPass(options);
+}
+
+void moe::buildCPUPipeline(OpPassManager &pm, const CPUOptions &options) {
+  // func scf linalg tensor arith math, bufferization.to_tensor of views of the weights
+  // Signatures of public functions, which the emitter needs, are gone once types are those of LLVM.
+  pm.addPass(createEntryPointsPass());
+  // Values computed straight into the slice they are inserted in save the copy.
+  pm.addPass(bufferization::createEmptyTensorEliminationPass());
+  pm.addPass(bufferize());
+
+  // func scf linalg memref arith math
+  // Results that are arguments, updated in place, need not be returned by our own functions.
+  pm.addPass(bufferization::createDropEquivalentBufferResultsPass());
+  // Copies of a buffer onto itself are recognised once equal subviews are one.
+  pm.addPass(createCSEPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addNestedPass<func::FuncOp>(createExpandCopyPass());
+  pm.addNestedPass<func::FuncOp>(createForallToParallelLoopPass());
+  // Before code moves: sizes of buffers are still visibly those of tensors.
+  pm.addNestedPass<func::FuncOp>(createSerializeNestedLoopsPass({options.reference}));
+  pm.addPass(createPrivateBuffersPass());
+  pm.addPass(createWorkspacePass());
+  if (options.reference) {
+    pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
+  } else {
+    // With loops and buffers in place it is known which operations run inside threads already.
+    VectorizePassOptions vectorize;
+    vectorize.accumulators = options.accumulators;
+    pm.addNestedPass<func::FuncOp>(createVectorizePass(vectorize));
+  }
+  // One implementation of exp and its like on both paths.
+  pm.addNestedPass<func::FuncOp>(createExpandMathPass());
+
+  // func scf memref vector arith math affine
+  pm.addPass(createConvertVectorToSCFPass());
+  // Subviews become offsets and strides; what is left are affine maps over them.
+  pm.addPass(memref::createExpandStridedMetadataPass());
+  pm.addPass(createLowerAffinePass());
+  pm.addPass(createConvertSCFToOpenMPPass());
+  pm.addPass(createDynamicSchedulePass());
+
+  // func scf omp memref vector arith math cf ub llvm
+  // Before control flow: an alloca's scope may have one block only until then.
+  pm.addPass(convertMemRef());
+  pm.addPass(createSCFToControlFlowPass());
+  pm.addPass(createConvertVectorToLLVMPass());
+  pm.addPass(createConvertMathToLLVMPass());
+  pm.addPass(createArithToLLVMConversionPass());
+  pm.addPass(createConvertIndexToLLVMPass());
+  pm.addPass(createConvertOpenMPToLLVMPass());
+  pm.addPass(createConvertFuncToLLVMPass());
+  pm.addPass(createConvertControlFlowToLLVMPass());
+  pm.addPass(createUBToLLVMConversionPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+  // What the conversions left: repeated constants and descriptors.
+  pm.addPass(createCSEPass());
+  pm.addPass(verifyStage("cpu"));
+}
+
+void moe::registerPipelines() {
+  registerMoEPipelinesPasses();
+  PassPipelineRegistration<OptimizeOptions>("moe-optimize", "S1: fuses in the moe dialect", buildOptimizePipeline);
+  PassPipelineRegistration<TileOptions>("moe-tile", "S2: moe operations become loops over work lists and tiles",
+                                        buildTilePipeline);
+  PassPipelineRegistration<ReferenceOptions>(
+      "moe-reference", "S1 and S2 of the reference path: the plainest tensor programs", buildReferencePipeline);
+  PassPipelineRegistration<CPUOptions>("moe-cpu", "S3: tensors become buffers, vectors, OpenMP loops and LLVM",
+                                       buildCPUPipeline);
+}

@@ -1,0 +1,131 @@
+//===- Options.cpp - The command line of moe-compile ----------------------===//
+//
+// Flags in one category, each with its choices and its default.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Options.h"
+
+#include "moe/Pipelines/Stages.h"
+
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/CommandLine.h"
+#include "llvm/Support/Process.h"
+#include "llvm/Support/raw_ostream.h"
+
+using namespace mlir::moe;
+using llvm::SmallVector;
+namespace cl = llvm::cl;
+
+static cl::OptionCategory &getCategory() {
+  static cl::OptionCategory category("Options of moe-compile");
+  return category;
+}
+
+namespace {
+/// The flags. They are made when the command line is read, after LLVM's own flags are out of the way.
+struct Flags {
+  cl::opt<std::string> input{cl::Positional, cl::desc("INPUT"), cl::cat(getCategory())};
+  cl::opt<std::string> output{"o", cl::value_desc("file"), cl::cat(getCategory()),
+                                     cl::desc("The file to write; '-' for text on standard output (default for IR and "
+                                              "assembly)")};
+  cl::opt<std::string> target{"target", cl::value_desc("name"), cl::init("cpu"), cl::cat(getCategory()),
+                                     cl::desc("What to compile for: cpu (default cpu)")};
+  cl::opt<std::string> cpu{"cpu", cl::value_desc("name"), cl::init("native"), cl::cat(getCategory()),
+                                  cl::desc("The CPU: native or a name that LLVM knows, with AVX2 and FMA (default "
+                                           "native)")};
+  cl::opt<std::string> emit{"emit", cl::value_desc("kind"), cl::init("exe"), cl::cat(getCategory()),
+                                   cl::desc("What to write: exe, shared, obj, asm, llvm, moe, optimized or tiled "
+                                            "(default exe)")};
+  cl::opt<std::string> stopAfter{"stop-after", cl::value_desc("stage"), cl::cat(getCategory()),
+                                        cl::desc("Write the IR at the end of a stage: import, optimize, tile or cpu")};
+  cl::opt<std::string> weights{"weights", cl::value_desc("file"), cl::cat(getCategory()),
+                                      cl::desc("The safetensors file with the weights of a .mlir input (default none)")};
+  cl::opt<std::string> dumpFolder{"dump-dir", cl::value_desc("folder"), cl::cat(getCategory()),
+                                         cl::desc("Write the IR after each stage to numbered files there (default "
+                                                  "none)")};
+  cl::opt<std::string> loadProfile{"load-profile", cl::value_desc("file"), cl::cat(getCategory()),
+                                          cl::desc("Expert loads recorded by a program: not supported yet")};
+  cl::opt<bool> reference{"moe-reference", cl::cat(getCategory()),
+                                 cl::desc("Lower everything to the plainest loops, to compare with (default off)")};
+  cl::opt<bool> verbose{"verbose", cl::cat(getCategory()),
+                               cl::desc("Say how long each stage took, on standard error (default: on a terminal)")};
+};
+} // namespace
+
+std::string getCompilerVersion() { return "moe-compile " MOE_VERSION " (LLVM " LLVM_VERSION_STRING ")"; }
+
+[[noreturn]] static void fail(const llvm::Twine &message) {
+  llvm::errs() << "moe-compile: error: " << message << '\n';
+  exit(1);
+}
+
+static std::string listStages() {
+  std::string names;
+  for (const Stage &stage : getStages())
+    names += (names.empty() ? "" : ", ") + stage.name.str();
+  return names;
+}
+
+/// Finds out where to stop from --emit and --stop-after.
+static void chooseOutput(const std::string &emit, bool emitGiven, const std::string &stopAfter,
+                         CompileOptions &options) {
+  const Stage *last = &getStages().back();
+  options.lastStage = last;
+  if (!stopAfter.empty()) {
+    options.lastStage = lookupStage(stopAfter);
+    if (!options.lastStage)
+      fail("unknown stage '" + llvm::Twine(stopAfter) + "' in --stop-after, expected one of " + listStages());
+    if (emitGiven)
+      fail("--emit and --stop-after exclude each other, expected one of them");
+    return;
+  }
+  for (const Stage &stage : getStages()) {
+    if (emit != stage.form)
+      continue;
+    options.lastStage = &stage;
+    return;
+  }
+  for (llvm::StringRef kind : {"exe", "shared", "obj", "asm", "llvm"})
+    if (emit == kind)
+      options.emit = kind;
+  if (options.emit.empty())
+    fail("unknown kind '" + llvm::Twine(emit) + "' in --emit, expected one of exe, shared, obj, asm, llvm, moe, optimized, tiled");
+}
+
+CompileOptions parseCommandLine(int argc, char **argv) {
+  // Flags of LLVM's own tools are not ours, and one has the name of ours.
+  SmallVector<cl::Option *> foreign;
+  for (auto &entry : cl::getRegisteredOptions())
+    if (!llvm::is_contained({"help", "help-list", "help-hidden", "version"}, entry.first))
+      foreign.push_back(entry.second);
+  for (cl::Option *option : foreign)
+    option->removeArgument();
+  Flags flags;
+  cl::SetVersionPrinter([](llvm::raw_ostream &os) { os << getCompilerVersion() << '\n'; });
+  cl::ParseCommandLineOptions(argc, argv,
+                              "Compiles a mixture-of-experts model to a native program.\n\n"
+                              "  INPUT is a .mlir or .mlirbc file, or a Hugging Face checkpoint folder\n"
+                              "  (config.json and *.safetensors). The weights go to a file beside the output.\n");
+  CompileOptions options;
+  if (flags.input.empty())
+    fail("no input, expected a .mlir or .mlirbc file or a checkpoint folder (see --help)");
+  if (flags.target != "cpu")
+    fail("unknown target '" + llvm::Twine(flags.target) + "', expected cpu");
+  if (!flags.loadProfile.empty())
+    fail("--load-profile is not supported yet, expected to compile without it");
+  chooseOutput(flags.emit, flags.emit.getNumOccurrences(), flags.stopAfter, options);
+  bool isText = options.emit.empty() || options.emit == "asm" || options.emit == "llvm";
+  options.output = flags.output.empty() && isText ? "-" : flags.output.getValue();
+  if (options.output.empty())
+    fail("no output, expected -o FILE");
+  if (options.output == "-" && !isText)
+    fail("cannot write a program to standard output, expected -o FILE");
+  options.input = flags.input;
+  options.weights = flags.weights;
+  options.cpu = flags.cpu;
+  options.dumpFolder = flags.dumpFolder;
+  options.reference = flags.reference;
+  options.verbose = flags.verbose || llvm::sys::Process::StandardErrIsDisplayed();
+  return options;
+}

@@ -1,0 +1,38 @@
+//===- Options.h - The command line of moe-compile --------------*- C++ -*-===//
+//
+// What may be asked for, checked as far as it can be without reading the input.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_TOOLS_MOE_COMPILE_OPTIONS_H
+#define MOE_TOOLS_MOE_COMPILE_OPTIONS_H
+
+#include <string>
+
+namespace mlir::moe {
+struct Stage;
+} // namespace mlir::moe
+
+struct CompileOptions {
+  std::string input;
+  std::string output;
+  std::string weights; ///< safetensors file of a .mlir input, or empty
+  std::string cpu;
+  std::string emit; ///< "exe", "shared", "obj", "asm", "llvm", or empty where IR of a stage is written
+  const mlir::moe::Stage *lastStage = nullptr;
+  std::string dumpFolder;
+  bool reference = false;
+  bool verbose = false;
+
+  bool isProgram() const { return emit == "exe" || emit == "shared"; }
+  /// Whether the output needs its weights file written beside it.
+  bool needsWeights() const { return isProgram() || emit == "obj"; }
+};
+
+/// "moe-compile 0.1.0 (LLVM 22.1.8)".
+std::string getCompilerVersion();
+
+/// Reads the command line; ends the process for --help, --version and what makes no sense.
+CompileOptions parseCommandLine(int argc, char **argv);
+
+#endif // MOE_TOOLS_MOE_COMPILE_OPTIONS_H
