@@ -7,6 +7,7 @@
 
 #include "VectorizeKernel.h"
 #include "moe/CPU/Passes.h"
+#include "moe/Dialect/MoE/IR/MoE.h"
 
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -33,21 +34,27 @@ static bool isInsideParallel(Operation *op) {
   return false;
 }
 
+/// Three quarters of the vector registers: the rest holds what is multiplied.
+static int64_t chooseAccumulators(func::FuncOp function) {
+  auto module = function->getParentOfType<ModuleOp>();
+  auto target = module ? module->getAttrOfType<moe::CPUTargetAttr>(
+                             moe::MoEDialect::kTargetAttr)
+                       : moe::CPUTargetAttr();
+  return target && target.getVectorBits() >= 512 ? 24 : 6;
+}
+
 namespace {
 struct VectorizePass : public mlir::moe::impl::VectorizePassBase<VectorizePass> {
   using VectorizePassBase::VectorizePassBase;
 
   void runOnOperation() override {
-    if (accumulators == 0) {
-      getOperation().emitError(
-          "expected a positive number of 'accumulators', got 0");
-      return signalPassFailure();
-    }
     SmallVector<linalg::LinalgOp> ops;
     getOperation().walk([&](linalg::LinalgOp op) {
       if (op.hasPureBufferSemantics())
         ops.push_back(op);
     });
+    int64_t budget = accumulators ? int64_t(accumulators)
+                                  : chooseAccumulators(getOperation());
     IRRewriter rewriter(&getContext());
     for (linalg::LinalgOp op : ops) {
       auto generic = dyn_cast<linalg::GenericOp>(op.getOperation());
@@ -62,7 +69,7 @@ struct VectorizePass : public mlir::moe::impl::VectorizePassBase<VectorizePass> 
         generic = *general;
       }
       Kernel kernel(generic);
-      emitKernel(rewriter, kernel, makePlan(kernel, accumulators),
+      emitKernel(rewriter, kernel, makePlan(kernel, budget),
                  parallel && !isInsideParallel(generic));
       generic.erase();
     }

@@ -213,6 +213,18 @@ Value BodyEmitter::load(const Access &access, const Point &point) {
   return loadVector(access.operand, indices(access, point));
 }
 
+void BodyEmitter::prefetch(const Access &access, const Point &point,
+                           unsigned dim, int64_t distance) {
+  Value here = places[dim].front();
+  places[dim].front() = arith::AddIOp::create(
+      builder, loc, here,
+      arith::ConstantIndexOp::create(builder, loc, distance));
+  memref::PrefetchOp::create(builder, loc, access.operand,
+                             indices(access, point), /*isWrite=*/false,
+                             /*localityHint=*/3, /*isDataCache=*/true);
+  places[dim].front() = here;
+}
+
 void BodyEmitter::store(Value value, const Access &access, const Point &point) {
   if (!plan.vectorDim || !access.dependsOn(*plan.vectorDim)) {
     memref::StoreOp::create(builder, loc, value, access.operand,

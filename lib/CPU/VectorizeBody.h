@@ -33,6 +33,9 @@ public:
   /// The operand's element or vector at `point`.
   Value load(const Access &access, const Point &point);
   void store(Value value, const Access &access, const Point &point);
+  /// Asks for what `point` will load `distance` steps further along `dim`.
+  void prefetch(const Access &access, const Point &point, unsigned dim,
+                int64_t distance);
   /// The yielded values at `point`. `accumulators` stand for the outputs; where there
   /// are none, outputs that the body reads are loaded.
   SmallVector<Value> evaluate(const Point &point, ValueRange accumulators);

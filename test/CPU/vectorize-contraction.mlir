@@ -1,4 +1,4 @@
-// RUN: moe-opt %s --pass-pipeline='builtin.module(func.func(moe-cpu-vectorize{parallel=false},canonicalize,cse))' --split-input-file | FileCheck %s
+// RUN: moe-opt %s --pass-pipeline='builtin.module(func.func(moe-cpu-vectorize{parallel=false accumulators=24},canonicalize,cse))' --split-input-file | FileCheck %s
 // RUN: moe-opt %s --pass-pipeline='builtin.module(func.func(moe-cpu-vectorize{parallel=false accumulators=6},canonicalize,cse))' --split-input-file | FileCheck %s --check-prefix=NARROW
 
 // Tests that a tile lives in registers through one loop over the reduction: the row of the right side is loaded
@@ -7,6 +7,7 @@
 // CHECK-SAME:    %[[A:[^:]+]]: memref<2x?xf32>, %[[B:[^:]+]]: memref<?x32xf32>, %[[C:[^:]+]]: memref<2x32xf32>
 // CHECK-COUNT-4: vector.load %[[C]]
 // CHECK:         scf.for %[[K:.+]] = %{{.+}} to %{{.+}} step %{{.+}} iter_args({{.+}}) -> (vector<16xf32>, vector<16xf32>, vector<16xf32>, vector<16xf32>)
+// CHECK-COUNT-2:   memref.prefetch %[[B]]
 // CHECK:           %[[A0:.+]] = memref.load %[[A]][%{{.+}}, %[[K]]]
 // CHECK:           %[[ROW:.+]] = vector.load %[[B]][%[[K]], %{{.+}}]
 // CHECK:           %[[WIDE:.+]] = vector.broadcast %[[A0]]
@@ -76,9 +77,11 @@ func.func @tile_bf16(%a: memref<1x?xf32>, %b: memref<?x32xbf16>, %c: memref<1x32
 
 // -----
 
-// Tests that several panels of one row are one block, so that the chains of one do not wait for each other.
+// Tests that several panels of one row are one block, so that the chains of one do not wait for each other; a single
+// row leaves fetching ahead to the hardware.
 // CHECK-LABEL: func.func @panels(
 // CHECK:         scf.for
+// CHECK-NOT:       memref.prefetch
 // CHECK-COUNT-8:   math.fma
 // CHECK:           scf.yield
 // CHECK-NOT:     scf.for

@@ -57,8 +57,9 @@ def VectorizePass : Pass<"moe-cpu-vectorize", "::mlir::func::FuncOp"> {
                            "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
                            "::mlir::vector::VectorDialect"];
   let options = [
-    Option<"accumulators", "accumulators", "unsigned", "24",
-           "Vectors of 16 floats that a block may keep in registers: 24 for AVX-512, 6 for AVX2">,
+    Option<"accumulators", "accumulators", "unsigned", "0",
+           "Vectors of 16 floats that a block may keep in registers; 0 takes 24 where the module's target has "
+           "vectors of 512 bits, else 6">,
     Option<"parallel", "parallel", "bool", "true",
            "Run large ops outside of parallel loops as scf.parallel over chunks of their first dimension">];
 }
