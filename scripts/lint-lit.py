@@ -85,7 +85,9 @@ def lint_prefix_group(path, checks):
             captured = {}
         if check.kind == "-NOT":
             following = next((c for c in checks[index + 1:] if c.kind != "-NOT"), None)
-            if following is None or following.kind == "-LABEL":
+            # Without labels, "nowhere in the rest of the file" is a claim too, once something was found.
+            whole_file = following is None and index and not any(c.kind == "-LABEL" for c in checks)
+            if (following is None or following.kind == "-LABEL") and not whole_file:
                 yield check.number, "not-anchor", "no positive check follows in the same function"
         # Uses first: in `[[A:%.+]] = op [[A]]` the use means the older value.
         captures = [m for m in CAPTURE.finditer(check.text)]
@@ -108,7 +110,7 @@ def lint_labels(lines, checks):
     """Each function that holds checks in its reach has a label of its own."""
     if not checks or not any(check.kind == "-LABEL" for check in checks):
         functions = [m.group(1) for m in map(FUNCTION.match, lines) if m and m.group(2)]
-        if len(functions) > 1 and checks:
+        if len(functions) > 1 and len(checks) > 1:  # one check is an error's message, or one fact of the file
             yield checks[0].number, "label", f"{len(functions)} functions and no CHECK-LABEL"
         return
     # Between two functions defined in the file that both have checks, a label must stand.

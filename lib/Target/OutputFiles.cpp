@@ -30,6 +30,9 @@ llvm::Expected<std::string> OutputFiles::add(llvm::StringRef path, llvm::StringR
   llvm::StringRef shown = path.empty() ? beside : path;
   if (!path.empty() && llvm::sys::fs::is_directory(path))
     return llvm::createStringError("cannot write '" + path + "': it is a folder, expected the name of a file");
+  // A rename would put a file in the place of a pipe or a device.
+  if (!path.empty() && llvm::sys::fs::exists(path) && !llvm::sys::fs::is_regular_file(path))
+    return llvm::createStringError("cannot write '" + path + "': expected a regular file or a new name");
   llvm::SmallString<128> temporary;
   int fd;
   if (std::error_code code = llvm::sys::fs::createUniqueFile(shown + ".tmp-%%%%%%%%", fd, temporary))

@@ -81,9 +81,9 @@ func.func @gated(%x: tensor<?x64xf32>, %routing: !moe.routing<? x 8, slots = 2>,
 // Tests static sizes: a bias that each expert has for itself is gathered to one per row, a vector that all share is
 // broadcast as it is, and what depends on shared operands alone moves out.
 // CHECK-LABEL: func.func @bias(
-// CHECK-SAME:    %[[X:[^:]+]]: tensor<4x64xf32>, %[[ROUTING:[^:]+]]: !moe.routing<4 x 8, slots = 2>
+// CHECK-SAME:    %{{[^:]+}}: tensor<4x64xf32>, %{{[^:]+}}: !moe.routing<4 x 8, slots = 2>
 // CHECK-SAME:    %[[SHARED:[^:]+]]: tensor<64xf32>
-// CHECK:         %[[OFFSETS:.+]], %[[TOKENS:.+]], %{{.+}} = moe.plan
+// CHECK:         %[[OFFSETS:.+]], %{{.+}}, %{{.+}} = moe.plan
 // CHECK:         %[[ENDS:.+]] = tensor.extract_slice %[[OFFSETS]][1] [7] [1]
 // CHECK:         %[[EXPERT:.+]] = linalg.generic
 // CHECK-SAME:      ins(%[[ENDS]] : tensor<7xindex>) outs(%{{.+}} : tensor<8xindex>)
@@ -91,7 +91,7 @@ func.func @gated(%x: tensor<?x64xf32>, %routing: !moe.routing<? x 8, slots = 2>,
 // CHECK:         %[[P:.+]] = moe.grouped_matmul
 // CHECK:         %[[BIASES:.+]] = moe.bank_parts %{{.+}} -> tensor<8x64xf16>
 // CHECK:         %[[BIAS:.+]] = moe.gather ins(%[[BIASES]] : tensor<8x64xf16>) at(%[[EXPERT]] : tensor<8xindex>)
-// CHECK:         linalg.generic {indexing_maps = [#[[ID:.+]], #[[ID]], #[[COLUMN:.+]], #[[ID]]]
+// CHECK:         linalg.generic {indexing_maps = [#[[ID:.+]], #[[ID]], #{{.+}}, #[[ID]]]
 // CHECK-SAME:      ins(%[[P]], %[[BIAS]], %[[DOUBLED]] : tensor<8x64xf32>, tensor<8x64xf16>, tensor<64xf32>)
 // CHECK:         moe.combine {{.+}} kind(#moe.sum)
 func.func @bias(%x: tensor<4x64xf32>, %routing: !moe.routing<4 x 8, slots = 2>, %w: !moe.bank<tensor<8x64x64xf32>>,
@@ -128,7 +128,7 @@ func.func @bias(%x: tensor<4x64xf32>, %routing: !moe.routing<4 x 8, slots = 2>, 
 
 // Tests what else treats each row alone: a sum within each row, arithmetic on tensors, columns cut out.
 // CHECK-LABEL: func.func @row_by_row(
-// CHECK:         %[[OFFSETS:.+]], %[[TOKENS:.+]], %{{.+}} = moe.plan
+// CHECK:         %{{.+}}, %[[TOKENS:.+]], %{{.+}} = moe.plan
 // CHECK:         %[[COUNT:.+]] = tensor.dim %[[TOKENS]]
 // CHECK:         %[[ROWS:.+]] = moe.gather
 // CHECK:         %[[LEFT:.+]] = tensor.extract_slice %[[ROWS]][0, 0] [%[[COUNT]], 32] [1, 1]

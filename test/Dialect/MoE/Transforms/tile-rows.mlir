@@ -7,7 +7,7 @@
 // Tests that a combine is parallel over blocks of tokens, and computed in place.
 
 // CHECK-LABEL: func.func @combine
-// CHECK-SAME:    %[[ROWS:[^:]+]]: tensor<?x64xf32>, %[[SLOTS:[^:]+]]: tensor<?x2xindex>, %[[WEIGHTS:[^:]+]]: tensor<?x2xf32>
+// CHECK-SAME:    %{{[^:]+}}: tensor<?x64xf32>, %[[SLOTS:[^:]+]]: tensor<?x2xindex>, %[[WEIGHTS:[^:]+]]: tensor<?x2xf32>
 // CHECK:         %[[Y:.+]] = scf.forall (%[[BLOCK:.+]]) = (0) to (%{{.+}}) step (8) shared_outs(%[[OUT:.+]] = %{{.+}})
 // CHECK-DAG:       %[[MY_SLOTS:.+]] = tensor.extract_slice %[[SLOTS]][%[[BLOCK]], 0]
 // CHECK-DAG:       %[[MY_WEIGHTS:.+]] = tensor.extract_slice %[[WEIGHTS]][%[[BLOCK]], 0]
