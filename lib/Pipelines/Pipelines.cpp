@@ -9,6 +9,7 @@
 #include "moe/CPU/Lowering/Passes.h"
 #include "moe/CPU/Passes.h"
 #include "moe/Conversion/Passes.h"
+#include "moe/Dialect/MoE/Transforms/Passes.h"
 #include "moe/Pipelines/Passes.h"
 
 #include "mlir/Conversion/Passes.h"
@@ -39,6 +40,20 @@ void moe::buildOptimizePipeline(OpPassManager &pm, const OptimizeOptions &option
 //===----------------------------------------------------------------------===//
 
 void moe::buildTilePipeline(OpPassManager &pm, const TileOptions &options) {
+  // func moe ml_program linalg tensor scf arith math
+  // First, while globals and products are still visibly one and the same bank.
+  pm.addPass(createPackWeightsPass());
+  TileGroupedMatmulPassOptions tiling;
+  tiling.forceClass = options.forceClass;
+  tiling.printDecisions = options.printDecisions;
+  pm.addNestedPass<func::FuncOp>(createTileGroupedMatmulPass(tiling));
+  pm.addNestedPass<func::FuncOp>(createTileRowsPass());
+
+  // func moe ml_program linalg tensor scf arith math affine bufferization
+  // The plain lowering of all that has no faster one: plan, select, what is left of experts and products.
+  pm.addPass(createConvertMoEToLinalgPass());
+  // After banks became their components: every global is one tensor of the weights file now.
+  pm.addPass(createParametersPass());
   pm.addPass(verifyStage("tile"));
 }
 

@@ -14,7 +14,15 @@ namespace mlir::moe {
 
 struct OptimizeOptions : PassPipelineOptions<OptimizeOptions> {};
 
-struct TileOptions : PassPipelineOptions<TileOptions> {};
+struct TileOptions : PassPipelineOptions<TileOptions> {
+  Option<std::string> forceClass{*this, "force-class",
+                                 llvm::cl::desc("Run every item of grouped products in one kernel class: single, few or "
+                                                "full"),
+                                 llvm::cl::init("")};
+  Option<bool> printDecisions{*this, "print-decisions",
+                              llvm::cl::desc("Print what the cost model decided for each grouped product"),
+                              llvm::cl::init(false)};
+};
 
 struct ReferenceOptions : PassPipelineOptions<ReferenceOptions> {};
 
