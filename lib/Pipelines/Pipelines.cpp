@@ -32,6 +32,18 @@ static std::unique_ptr<Pass> verifyStage(StringRef stage) { return createVerifyS
 //===----------------------------------------------------------------------===//
 
 void moe::buildOptimizePipeline(OpPassManager &pm, const OptimizeOptions &options) {
+  // func moe ml_program linalg tensor scf arith math
+  // First, since bodies of experts hide the products that all others work on.
+  pm.addNestedPass<func::FuncOp>(createDecomposeExpertsPass());
+  pm.addPass(createGroupDensePass());
+  // Products over equal rows and offsets are seen to be so.
+  pm.addPass(createCSEPass());
+  pm.addNestedPass<func::FuncOp>(createFuseGatherPass());
+  // After gathers are folded, gate and up read the same rows at the same indices.
+  pm.addNestedPass<func::FuncOp>(createFuseGateUpPass());
+  pm.addNestedPass<func::FuncOp>(createFuseCombinePass());
+  // What fusions left without a reader.
+  pm.addPass(createCanonicalizerPass());
   pm.addPass(verifyStage("optimize"));
 }
 
@@ -51,7 +63,7 @@ void moe::buildTilePipeline(OpPassManager &pm, const TileOptions &options) {
 
   // func moe ml_program linalg tensor scf arith math affine bufferization
   // The plain lowering of all that has no faster one: plan, select, what is left of experts and products.
-  pm.addPass(createConvertMoEToLinalgPass());
+  pm.addPass(createConvertMoEToLinalgPass({/*recordLoad=*/true}));
   // After banks became their components: every global is one tensor of the weights file now.
   pm.addPass(createParametersPass());
   pm.addPass(verifyStage("tile"));
@@ -59,7 +71,7 @@ void moe::buildTilePipeline(OpPassManager &pm, const TileOptions &options) {
 
 void moe::buildReferencePipeline(OpPassManager &pm, const ReferenceOptions &options) {
   // func moe ml_program linalg tensor scf arith math
-  pm.addPass(createConvertMoEToLinalgPass());
+  pm.addPass(createConvertMoEToLinalgPass({/*recordLoad=*/true}));
   // After banks became their components: every global is one tensor of the weights file now.
   pm.addPass(createParametersPass());
   pm.addPass(verifyStage("tile"));
@@ -98,6 +110,7 @@ void moe::buildCPUPipeline(OpPassManager &pm, const CPUOptions &options) {
   // Copies of a buffer onto itself are recognised once equal subviews are one.
   pm.addPass(createCSEPass());
   pm.addPass(createCanonicalizerPass());
+  pm.addPass(createRecordLoadPass());
   pm.addNestedPass<func::FuncOp>(createExpandCopyPass());
   pm.addNestedPass<func::FuncOp>(createForallToParallelLoopPass());
   // Before code moves: sizes of buffers are still visibly those of tensors.
@@ -108,12 +121,12 @@ void moe::buildCPUPipeline(OpPassManager &pm, const CPUOptions &options) {
     pm.addNestedPass<func::FuncOp>(createConvertLinalgToLoopsPass());
   } else {
     // With loops and buffers in place it is known which operations run inside threads already.
-    VectorizePassOptions vectorize;
-    vectorize.accumulators = options.accumulators;
-    pm.addNestedPass<func::FuncOp>(createVectorizePass(vectorize));
+    pm.addNestedPass<func::FuncOp>(createVectorizePass());
   }
   // One implementation of exp and its like on both paths.
   pm.addNestedPass<func::FuncOp>(createExpandMathPass());
+  // Once every loop is there: a kernel is an outermost loop.
+  pm.addPass(createProfilePass());
 
   // func scf memref vector arith math affine
   pm.addPass(createConvertVectorToSCFPass());

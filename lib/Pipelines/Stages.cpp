@@ -56,7 +56,6 @@ static std::string checkCPU(Operation *op) {
 static void buildCPU(OpPassManager &pm, const StageOptions &options) {
   CPUOptions cpu;
   cpu.reference = options.reference;
-  cpu.accumulators = options.vectorBits == 512 ? 24 : 6;
   buildCPUPipeline(pm, cpu);
 }
 

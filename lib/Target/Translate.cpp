@@ -74,10 +74,22 @@ static void hideSymbols(llvm::Module &module) {
   }
 }
 
+static void dropOurAttributes(LLVM::LLVMFuncOp function) {
+  for (StringRef name : {StringRef(MoEDialect::kNameAttr), StringRef(MoEDialect::kRoleAttr)}) {
+    for (unsigned i = 0; i < function.getNumArguments(); ++i)
+      function.removeArgAttr(i, StringAttr::get(function.getContext(), name));
+    for (unsigned i = 0; i < function.getNumResults(); ++i)
+      function.removeResultAttr(i, StringAttr::get(function.getContext(), name));
+  }
+}
+
 std::unique_ptr<llvm::Module> moe::translateProgram(ModuleOp module, const ProgramFacts &facts,
                                                     llvm::TargetMachine &machine, llvm::LLVMContext &context) {
   for (auto global : llvm::make_early_inc_range(module.getOps<ml_program::GlobalOp>()))
     global.erase();
+  // Names and roles stand in the signature too, and mean nothing to LLVM.
+  for (auto function : module.getOps<LLVM::LLVMFuncOp>())
+    dropOurAttributes(function);
   module->setAttr(LLVM::LLVMDialect::getDataLayoutAttrName(),
                   StringAttr::get(module.getContext(), machine.createDataLayout().getStringRepresentation()));
   registerBuiltinDialectTranslation(*module.getContext());

@@ -97,7 +97,6 @@ llvm::Error Compiler::runStage(const Stage &stage) {
   PassManager pm(&context, ModuleOp::getOperationName());
   StageOptions stageOptions;
   stageOptions.reference = options.reference;
-  stageOptions.vectorBits = (*module)->getAttrOfType<CPUTargetAttr>(MoEDialect::kTargetAttr).getVectorBits();
   if (stage.build)
     stage.build(pm, stageOptions);
   else if (failed(verifyStage(*module, stage)))

@@ -7,12 +7,11 @@
 #include "moe/CPU/Lowering/Passes.h"
 #include "moe/CPU/Passes.h"
 #include "moe/Conversion/Passes.h"
-#include "moe/Dialect/MoE/IR/MoE.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
 #include "moe/Pipelines/Pipelines.h"
+#include "moe/Pipelines/Registration.h"
 
 #include "mlir/IR/DialectRegistry.h"
-#include "mlir/InitAllDialects.h"
 #include "mlir/InitAllPasses.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 
@@ -24,7 +23,7 @@ int main(int argc, char **argv) {
   mlir::moe::registerMoECPULoweringPasses();
   mlir::moe::registerPipelines();
   mlir::DialectRegistry registry;
-  mlir::registerAllDialects(registry);
-  registry.insert<mlir::moe::MoEDialect>();
+  // The very dialects and interfaces of moe-compile, so that a stage does the same here.
+  mlir::moe::registerCompilerDialects(registry);
   return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "MoE compiler: passes and stages\n", registry));
 }

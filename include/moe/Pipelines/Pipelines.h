@@ -29,10 +29,7 @@ struct ReferenceOptions : PassPipelineOptions<ReferenceOptions> {};
 struct CPUOptions : PassPipelineOptions<CPUOptions> {
   Option<bool> reference{*this, "reference", llvm::cl::desc("Plain serial loops in place of vectors and threads"),
                          llvm::cl::init(false)};
-  Option<unsigned> accumulators{*this, "accumulators",
-                                llvm::cl::desc("Vectors of 16 floats that a block may keep in registers: 24 for "
-                                               "AVX-512, 6 for AVX2"),
-                                llvm::cl::init(6)};
+};
 };
 
 /// S1: fuses on the moe dialect.

@@ -15,8 +15,7 @@ namespace mlir::moe {
 
 /// What the compiler was asked for, as far as pipelines depend on it.
 struct StageOptions {
-  bool reference = false;  ///< the plainest lowering
-  int64_t vectorBits = 256; ///< of the target
+  bool reference = false; ///< the plainest lowering
 };
 
 struct Stage {

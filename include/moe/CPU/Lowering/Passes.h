@@ -11,6 +11,22 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"
 
+namespace mlir::affine {
+class AffineDialect;
+} // namespace mlir::affine
+namespace mlir::arith {
+class ArithDialect;
+} // namespace mlir::arith
+namespace mlir::LLVM {
+class LLVMDialect;
+} // namespace mlir::LLVM
+namespace mlir::memref {
+class MemRefDialect;
+} // namespace mlir::memref
+namespace mlir::scf {
+class SCFDialect;
+} // namespace mlir::scf
+
 namespace mlir::moe {
 
 #define GEN_PASS_DECL

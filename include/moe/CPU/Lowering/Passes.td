@@ -95,6 +95,40 @@ def WorkspacePass : Pass<"moe-cpu-workspace", "::mlir::ModuleOp"> {
   let dependentDialects = ["::mlir::func::FuncDialect"];
 }
 
+def RecordLoadPass : Pass<"moe-cpu-record-load", "::mlir::ModuleOp"> {
+  let summary = "Hand row counts of experts to the runtime as a C function takes them";
+  let description = [{
+    ```mlir
+    func.call @moe_record_load(%offsets) : (memref<?xindex>) -> ()
+    ```
+    becomes
+    ```mlir
+    func.call @moe_record_load(%pointer, %experts) : (!llvm.ptr, i64) -> ()
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect",
+                           "::mlir::memref::MemRefDialect"];
+}
+
+def ProfilePass : Pass<"moe-cpu-profile", "::mlir::ModuleOp"> {
+  let summary = "Make each outermost loop a function with a readable name, and let the runtime time it";
+  let description = [{
+    A loop that stands in a function's body itself moves to a private function named after the function and the names
+    of its location; numbers tell equal names apart. The names are stable: they depend on the program alone.
+
+    ```mlir
+    scf.parallel (%i) = ... { ... } loc("attention"("layer"))
+    ```
+    becomes
+    ```mlir
+    func.call @moe_profile_begin(%name) : (!llvm.ptr) -> ()
+    func.call @decoder_layer_0.layer.attention(%a, %b) : (memref<?x8xf32>, memref<?x8xf32>) -> ()
+    func.call @moe_profile_end(%name) : (!llvm.ptr) -> ()
+    ```
+  }];
+  let dependentDialects = ["::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect"];
+}
+
 def DynamicSchedulePass : Pass<"moe-cpu-dynamic-schedule", "::mlir::ModuleOp"> {
   let summary = "Let threads take iterations when they are free; do not start threads for one iteration";
   let description = [{
