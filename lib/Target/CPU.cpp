@@ -38,9 +38,16 @@ static llvm::StringSet<> getHostFeatures() {
 static llvm::StringSet<> getKnownFeatures(StringRef cpu) {
   SmallVector<StringRef> names;
   llvm::X86::getFeaturesForCPU(cpu, names);
+  // The table names only what others do not imply: AVX-512BW, and with it AVX-512F.
+  llvm::StringMap<bool> implied;
+  for (StringRef name : names) {
+    implied[name] = true;
+    llvm::X86::updateImpliedFeatures(name, /*Enabled=*/true, implied);
+  }
   llvm::StringSet<> features;
-  for (StringRef name : names)
-    features.insert(name);
+  for (const auto &feature : implied)
+    if (feature.second)
+      features.insert(feature.first());
   return features;
 }
 

@@ -30,7 +30,6 @@ struct CPUOptions : PassPipelineOptions<CPUOptions> {
   Option<bool> reference{*this, "reference", llvm::cl::desc("Plain serial loops in place of vectors and threads"),
                          llvm::cl::init(false)};
 };
-};
 
 /// S1: fuses on the moe dialect.
 void buildOptimizePipeline(OpPassManager &pm, const OptimizeOptions &options);
