@@ -18,6 +18,7 @@
 // CHECK:         math.ctlz
 // CHECK:         scf.forall (%{{.+}}, %{{.+}}) in (1, %{{.+}}) shared_outs(%{{.+}} = %{{.+}}) -> (tensor<?x96xf32>)
 // CHECK:           scf.index_switch
+// CHECK:             tensor.extract_slice %[[X]][%{{.+}}, 0] [1, 64] [1, 1] : tensor<?x64xf32> to tensor<64xf32>
 // CHECK:         math.ctlz
 // CHECK:         scf.forall (%{{.+}}, %{{.+}}) in (1, %{{.+}}) shared_outs(%{{.+}} = %{{.+}}) -> (tensor<?x64xf32>)
 // CHECK:           scf.index_switch
