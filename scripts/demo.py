@@ -15,14 +15,16 @@ import numpy as np
 # Byte-level vocabularies write these bytes as visible letters.
 SPELLING = {"\n": "Ċ", " ": "Ġ"}
 MOST_TOKENS = 80
+PROFILE_LINES = 16
 
 
 def run(command):
+    """Shows and runs a command; gives its standard output and error."""
     print("$ " + shlex.join(os.path.relpath(part) if os.path.isabs(part) else part for part in command), flush=True)
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        sys.exit(f"demo: that failed with status {done.returncode}")
-    return done.stdout
+        sys.exit(f"{done.stderr}demo: that failed with status {done.returncode}")
+    return done.stdout, done.stderr
 
 
 def main():
@@ -51,15 +53,18 @@ def main():
     run([os.path.join(build, "bin", "moe-compile"), checkpoint, "-o", program])
     for name in sorted(os.listdir(folder)):
         print(f"  {name:14s} {os.path.getsize(os.path.join(folder, name)):>10,} bytes")
-    print(run([program, "--version"]).rstrip())
+    print(run([program, "--version"])[0].rstrip())
 
     print("\n== running it")
-    ids = run([program, "--tokens", tokens, "--generate", str(MOST_TOKENS), "--stop-at-eos"]).split()
+    ids = run([program, "--tokens", tokens, "--generate", str(MOST_TOKENS), "--stop-at-eos"])[0].split()
     answer = "".join(character[int(number)] for number in ids).split("\n")[0]
     print(f"\n    {prompt}{answer}\n")
 
     print("== where the time goes")
-    run([program, "--tokens", tokens, "--generate", "8", "--profile"])
+    profile = run([program, "--tokens", tokens, "--generate", "8", "--profile"])[1].splitlines()
+    print("\n".join(profile[:PROFILE_LINES]))
+    if len(profile) > PROFILE_LINES:
+        print(f"... and {len(profile) - PROFILE_LINES} smaller ones")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ func.func @f(%x: tensor<?x8xf32> {moe.name = "x"}, %c: tensor<1x4xf32> {moe.name
 // Tests that private functions have no entry point.
 // CHECK-LABEL: func.func private @g(
 // CHECK-NOT: moe.signature
+// CHECK: return
 func.func private @g(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
   return %x : tensor<?x8xf32>
 }

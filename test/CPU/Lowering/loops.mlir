@@ -8,6 +8,7 @@
 // CHECK: scf.parallel
 // CHECK-NEXT: scf.for
 // CHECK-NOT: scf.parallel
+// CHECK: return
 // ALL-LABEL: func.func @nested(
 // ALL-NOT: scf.parallel
 // ALL: scf.for

@@ -34,6 +34,7 @@ func.func @small(%n: index, %v: f32) {
 // CHECK: arith.muli %{{.*}}, %[[LARGEST]]
 // CHECK: memref.view %[[ALL]]
 // CHECK-NOT: memref.alloc
+// CHECK: return
 func.func @dynamic(%lengths: memref<?xindex>, %n: index, %v: f32) {
   %c0 = arith.constant 0 : index
   %c1 = arith.constant 1 : index

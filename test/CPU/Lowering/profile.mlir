@@ -2,7 +2,7 @@
 
 // Tests that an outermost loop becomes a function named after its location, between the runtime's brackets.
 // CHECK-LABEL: func.func @layer(
-// CHECK-SAME: %[[A:[^:]+]]: memref<?xf32>
+// CHECK-SAME: %{{[^:]+}}: memref<?xf32>
 // CHECK: %[[NAME:.*]] = llvm.mlir.addressof @moe_kernel_name.layer.experts.gate_up
 // CHECK-NEXT: call @moe_profile_begin(%[[NAME]])
 // CHECK-NEXT: call @layer.experts.gate_up(
