@@ -8,22 +8,53 @@
 #include "moe/CPU/Passes.h"
 #include "moe/Conversion/Passes.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
+#include "moe/Import/Text.h"
 #include "moe/Pipelines/Pipelines.h"
 #include "moe/Pipelines/Registration.h"
 
+#include "mlir/Bytecode/BytecodeReader.h"
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/InitAllPasses.h"
+#include "mlir/Support/FileUtilities.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/ToolOutputFile.h"
+
+using namespace mlir;
+
+/// Reads the input and refuses text that would overflow the parser's stack; then runs the passes.
+static LogicalResult run(StringRef inputFile, StringRef outputFile, DialectRegistry &registry) {
+  std::string error;
+  std::unique_ptr<llvm::MemoryBuffer> input = openInputFile(inputFile, &error);
+  std::unique_ptr<llvm::ToolOutputFile> output = input ? openOutputFile(outputFile, &error) : nullptr;
+  if (input && !isBytecode(*input))
+    if (llvm::Error nesting = moe::scanNesting(input->getBuffer(), moe::TextKind::mlir))
+      error = (inputFile + ": " + llvm::toString(std::move(nesting))).str();
+  if (!error.empty()) {
+    llvm::errs() << "moe-opt: error: " << error << '\n';
+    return failure();
+  }
+  if (failed(MlirOptMain(output->os(), std::move(input), registry, MlirOptMainConfig::createFromCLOptions())))
+    return failure();
+  output->keep();
+  return success();
+}
 
 int main(int argc, char **argv) {
-  mlir::registerAllPasses();
-  mlir::moe::registerMoECPUPasses();
-  mlir::moe::registerMoETransformsPasses();
-  mlir::moe::registerMoEConversionPasses();
-  mlir::moe::registerMoECPULoweringPasses();
-  mlir::moe::registerPipelines();
-  mlir::DialectRegistry registry;
+  registerAllPasses();
+  moe::registerMoECPUPasses();
+  moe::registerMoETransformsPasses();
+  moe::registerMoEConversionPasses();
+  moe::registerMoECPULoweringPasses();
+  moe::registerPipelines();
+  DialectRegistry registry;
   // The very dialects and interfaces of moe-compile, so that a stage does the same here.
-  mlir::moe::registerCompilerDialects(registry);
-  return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "MoE compiler: passes and stages\n", registry));
+  moe::registerCompilerDialects(registry);
+  llvm::InitLLVM init(argc, argv);
+  auto [input, output] = registerAndParseCLIOptions(argc, argv, "MoE compiler: passes and stages\n", registry);
+  MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
+  if (config.shouldShowDialects() || config.shouldListPasses())
+    return asMainReturnCode(MlirOptMain(argc, argv, input, output, registry));
+  return asMainReturnCode(run(input, output, registry));
 }
