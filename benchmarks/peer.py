@@ -1,7 +1,8 @@
 """The peers: transformers' own expert implementations on a checkpoint folder, with all CPUs of this process.
 
 peer.py FOLDER IDS.npy DECODE_TOKENS IMPLEMENTATION OUT.npy
-Writes the logits of the whole prompt in float32 and prints one JSON object with times in milliseconds.
+Writes the logits of the whole prompt in float32; if DECODE_TOKENS is not 0, prints one JSON object with times in
+milliseconds.
 Run it with a Python that has torch and transformers.
 """
 import json
@@ -36,6 +37,8 @@ def main():
         folder, dtype=torch.float32, attn_implementation="sdpa", experts_implementation=implementation
     ).eval()
     np.save(out, model(ids, use_cache=False).logits[0].numpy())
+    if int(count) == 0:  # the logits were all that was asked for
+        return
 
     prefill = []
     for repeat in range(WARM_UP + REPEATS):
