@@ -14,6 +14,7 @@
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "mlir/Transforms/RegionUtils.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringMap.h"
 
 namespace mlir::moe {
 #define GEN_PASS_DEF_PROFILEPASS
@@ -68,6 +69,7 @@ namespace {
 struct ProfilePass : moe::impl::ProfilePassBase<ProfilePass> {
   void runOnOperation() override {
     SymbolTable symbols(getOperation());
+    counts.clear();
     SmallVector<std::pair<func::FuncOp, Operation *>> kernels;
     for (auto function : getOperation().getOps<func::FuncOp>())
       for (Block &block : function.getBody())
@@ -78,9 +80,14 @@ struct ProfilePass : moe::impl::ProfilePassBase<ProfilePass> {
       outline(function, op, symbols);
   }
 
+  llvm::StringMap<unsigned> counts;
+
   /// Moves `op` to a function and calls that between the runtime's brackets.
   void outline(func::FuncOp function, Operation *op, SymbolTable &symbols) {
     std::string name = getKernelName(function, op);
+    // Equal names are numbered, in the order of the program.
+    if (unsigned number = counts[name]++)
+      name += "." + std::to_string(number);
     Location loc = op->getLoc();
     SetVector<Value> used(op->operand_begin(), op->operand_end());
     getUsedValuesDefinedAbove(op->getRegions(), used);

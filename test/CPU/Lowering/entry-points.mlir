@@ -21,7 +21,12 @@ func.func private @g(%x: tensor<?x8xf32>) -> tensor<?x8xf32> {
 
 // -----
 
-// expected-error@+1 {{expected argument 0 of a public function to be a tensor of rank 8 or less or an index, got 'f32'}}
+// expected-error@+1 {{expected argument 0 of a public function to be a tensor of rank 8 or less of i1, i8, i32, i64, f16, bf16, f32 or f64, or an index, got 'f32'}}
 func.func @scalar(%x: f32) {
   return
 }
+
+// -----
+
+// expected-error@+1 {{expected a body for 'outside': programs link with no other code}}
+func.func private @outside(tensor<4xf32>)

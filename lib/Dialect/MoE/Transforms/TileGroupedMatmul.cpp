@@ -156,7 +156,7 @@ struct TileGroupedMatmulPass : public moe::impl::TileGroupedMatmulPassBase<TileG
       if (printDecisions)
         op.emitRemark() << tiling.describe(shape);
       rewriter.setInsertionPoint(op);
-      IndexBuilder builder{rewriter, op.getLoc()};
+      IndexBuilder builder{rewriter, NameLoc::get(rewriter.getStringAttr("grouped_matmul"), op.getLoc())};
       bool nested = op->getParentOfType<scf::ForallOp>() || op->getParentOfType<scf::ParallelOp>();
       rewriter.replaceOp(op, nested ? buildSerial(builder, op, tiling) : buildParallel(builder, op, tiling));
       ++tiled;
