@@ -13,6 +13,8 @@
 #include "moe/Pipelines/Registration.h"
 
 #include "mlir/Bytecode/BytecodeReader.h"
+#include "mlir/Dialect/Linalg/TransformOps/DialectExtension.h"
+#include "mlir/Dialect/Transform/IR/TransformDialect.h"
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/InitAllPasses.h"
 #include "mlir/Support/FileUtilities.h"
@@ -51,6 +53,9 @@ int main(int argc, char **argv) {
   DialectRegistry registry;
   // The very dialects and interfaces of moe-compile, so that a stage does the same here.
   moe::registerCompilerDialects(registry);
+  // Besides, tiling is tested through the transform dialect.
+  registry.insert<transform::TransformDialect>();
+  linalg::registerTransformDialectExtension(registry);
   llvm::InitLLVM init(argc, argv);
   auto [input, output] = registerAndParseCLIOptions(argc, argv, "MoE compiler: passes and stages\n", registry);
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();

@@ -11,7 +11,6 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Dialect/Func/Transforms/FuncConversions.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/MLProgram/IR/MLProgram.h"
 #include "mlir/Dialect/Math/IR/Math.h"
@@ -50,6 +49,7 @@ Value moe::buildZeros(OpBuilder &builder, Location loc, Type elementType,
 void moe::populateMoEToLinalgPatterns(const TypeConverter &converter,
                                       RewritePatternSet &patterns,
                                       bool recordLoad) {
+  populateFunctionPatterns(converter, patterns);
   populateTuplePatterns(converter, patterns);
   populateSelectPatterns(converter, patterns);
   populatePlanPatterns(converter, patterns, recordLoad);
@@ -91,6 +91,28 @@ static LogicalResult checkBankGlobals(ModuleOp module) {
   return failure(result.wasInterrupted());
 }
 
+/// A product needs weights that widen to f32; what else a bank may hold, a pass
+/// must have turned into that before.
+static LogicalResult checkProducts(ModuleOp module) {
+  WalkResult result = module.walk([](GroupedMatmulOp op) {
+    for (Value bank : op.getBanks()) {
+      auto type = cast<BankType>(bank.getType());
+      Type element = type.getData().getElementType();
+      if (type.getComponents().size() == 1 &&
+          (element.isF32() || element.isF16() || element.isBF16()))
+        continue;
+      InFlightDiagnostic diagnostic =
+          op.emitOpError("expected banks of one component of f32, f16 or bf16, "
+                         "got ")
+          << type;
+      diagnostic.attachNote(bank.getLoc()) << "the bank is made here";
+      return WalkResult::interrupt();
+    }
+    return WalkResult::advance();
+  });
+  return failure(result.wasInterrupted());
+}
+
 /// Declares the function that plans report to.
 static LogicalResult declareRecordLoad(ModuleOp module) {
   OpBuilder builder(module.getBodyRegion());
@@ -121,7 +143,7 @@ struct ConvertMoEToLinalgPass
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    if (failed(checkBankGlobals(module)))
+    if (failed(checkBankGlobals(module)) || failed(checkProducts(module)))
       return signalPassFailure();
     bool plans = module
                      .walk([](Operation *op) {
@@ -147,10 +169,6 @@ struct ConvertMoEToLinalgPass
     target.markUnknownOpDynamicallyLegal(
         [&](Operation *op) { return converter.isLegal(op); });
     populateMoEToLinalgPatterns(converter, patterns, recordLoad);
-    populateFunctionOpInterfaceTypeConversionPattern<func::FuncOp>(patterns,
-                                                                   converter);
-    populateCallOpTypeConversionPattern(patterns, converter);
-    populateReturnOpTypeConversionPattern(patterns, converter);
     scf::populateSCFStructuralTypeConversionsAndLegality(converter, patterns,
                                                          target);
     if (failed(applyPartialConversion(module, target, std::move(patterns))))

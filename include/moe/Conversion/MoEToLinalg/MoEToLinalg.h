@@ -52,6 +52,9 @@ void populateCombinePatterns(const TypeConverter &converter,
                              RewritePatternSet &patterns);
 void populateExpertsPatterns(const TypeConverter &converter,
                              RewritePatternSet &patterns, bool recordLoad);
+/// Functions, calls and returns.
+void populateFunctionPatterns(const TypeConverter &converter,
+                              RewritePatternSet &patterns);
 /// Routings and banks as values: making them, taking them apart, and globals
 /// that hold banks.
 void populateTuplePatterns(const TypeConverter &converter,

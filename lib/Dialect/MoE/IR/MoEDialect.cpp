@@ -52,7 +52,8 @@ static LogicalResult verifyValueAttribute(Operation *op, NamedAttribute attribut
              << attribute.getValue();
     return success();
   }
-  return op->emitError("unknown attribute '") << attribute.getName() << "' on an argument or a result";
+  return op->emitError("unknown attribute '")
+         << attribute.getName().getValue() << "' on an argument or a result";
 }
 
 LogicalResult MoEDialect::verifyRegionArgAttribute(Operation *op, unsigned, unsigned, NamedAttribute attribute) {

@@ -9,6 +9,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/PatternMatch.h"
+#include "llvm/Support/CheckedArithmetic.h"
 
 using namespace mlir;
 using namespace mlir::moe;
@@ -19,6 +20,11 @@ using namespace mlir::moe;
 /// Whether two extents can be the same: `?` is compatible with everything.
 static bool compatible(int64_t a, int64_t b) {
   return ShapedType::isDynamic(a) || ShapedType::isDynamic(b) || a == b;
+}
+
+/// An extent as it is written.
+static std::string extent(int64_t size) {
+  return ShapedType::isDynamic(size) ? "?" : std::to_string(size);
 }
 
 /// Reports `what` on `op`, with a note at the definition of `other`.
@@ -43,16 +49,32 @@ LogicalResult SelectOp::inferReturnTypes(MLIRContext *context, std::optional<Loc
   if (ShapedType::isDynamic(experts))
     return emitOptionalError(location, "'moe.select' op expected a static number of experts (last extent of the "
                                        "logits), got ", logits);
-  auto policy = cast<SelectionPolicyAttrInterface>(adaptor.getPolicy());
-  int64_t slots = policy.getSlots(experts);
-  if (experts < 1 || slots < 1)
-    return emitOptionalError(location, "'moe.select' op expected at least one expert and one slot");
-  types.push_back(RoutingType::get(context, logits.getDimSize(0), experts, slots, policy.getScope()));
+  auto policy = dyn_cast_or_null<SelectionPolicyAttrInterface>(
+      adaptor.getPolicyAttr());
+  if (!policy)
+    return emitOptionalError(location, "'moe.select' op expected a policy");
+  auto emitError = [&] {
+    return mlir::emitError(location.value_or(UnknownLoc::get(context)))
+           << "'moe.select' op ";
+  };
+  auto type = RoutingType::getChecked(emitError, context, logits.getDimSize(0),
+                                      experts, policy.getSlots(experts),
+                                      policy.getScope());
+  if (!type)
+    return failure();
+  types.push_back(type);
   return success();
 }
 
 LogicalResult SelectOp::verify() {
   int64_t experts = getLogits().getType().getDimSize(1);
+  // S4: the number of experts is known, and there is one.
+  if (ShapedType::isDynamic(experts) || experts < 1)
+    return emitWithNote(*this,
+                        "expected a static number of experts, at least one, "
+                        "as last extent of the logits, got " +
+                            Twine(extent(experts)),
+                        getLogits(), "the logits are made here");
   // S1: the policy accepts this number of experts.
   if (failed(getPolicy().verifyExperts(experts, [&] {
         InFlightDiagnostic diagnostic = emitOpError();
@@ -67,6 +89,9 @@ LogicalResult SelectOp::verify() {
       return emitWithNote(*this, "expected one bias per expert (" + Twine(experts) + "), got " + Twine(count), bias,
                           "the bias is made here");
   }
+  // S3: the scale is a number.
+  if (!getScale().isFinite())
+    return emitOpError("expected the scale to be finite");
   return success();
 }
 
@@ -85,10 +110,12 @@ LogicalResult MakeRoutingOp::verify() {
   return success();
 }
 
-LogicalResult RoutingPartsOp::inferReturnTypes(MLIRContext *, std::optional<Location>, ValueRange operands,
+LogicalResult RoutingPartsOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, ValueRange operands,
                                                DictionaryAttr, OpaqueProperties, RegionRange,
                                                SmallVectorImpl<Type> &types) {
-  auto routing = cast<RoutingType>(operands[0].getType());
+  auto routing = dyn_cast<RoutingType>(operands[0].getType());
+  if (!routing)
+    return emitOptionalError(location, "'moe.routing_parts' op expected a routing");
   types.assign({routing.getIdsType(), routing.getWeightsType()});
   return success();
 }
@@ -107,7 +134,11 @@ LogicalResult MakeBankOp::inferReturnTypes(MLIRContext *context, std::optional<L
       return emitOptionalError(location, "'moe.make_bank' op expected ranked tensors");
     components.push_back(type);
   }
-  auto emitError = [&] { return mlir::emitError(location.value_or(UnknownLoc::get(context))); };
+  // B1: the type of the bank accepts the components.
+  auto emitError = [&] {
+    return mlir::emitError(location.value_or(UnknownLoc::get(context)))
+           << "'moe.make_bank' op ";
+  };
   auto type = BankType::getChecked(emitError, context, ArrayRef<RankedTensorType>(components));
   if (!type)
     return failure();
@@ -115,17 +146,13 @@ LogicalResult MakeBankOp::inferReturnTypes(MLIRContext *context, std::optional<L
   return success();
 }
 
-LogicalResult MakeBankOp::verify() {
-  // B1: at least one component.
-  if (getComponents().empty())
-    return emitOpError("expected at least one component");
-  return success();
-}
-
-LogicalResult BankPartsOp::inferReturnTypes(MLIRContext *, std::optional<Location>, ValueRange operands,
+LogicalResult BankPartsOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, ValueRange operands,
                                             DictionaryAttr, OpaqueProperties, RegionRange,
                                             SmallVectorImpl<Type> &types) {
-  llvm::append_range(types, cast<BankType>(operands[0].getType()).getComponents());
+  auto bank = dyn_cast<BankType>(operands[0].getType());
+  if (!bank)
+    return emitOptionalError(location, "'moe.bank_parts' op expected a bank");
+  llvm::append_range(types, bank.getComponents());
   return success();
 }
 
@@ -136,10 +163,27 @@ LogicalResult BankPartsOp::inferReturnTypes(MLIRContext *, std::optional<Locatio
 LogicalResult ExpertsOp::verify() {
   RoutingType routing = getRouting().getType();
   // E1: one row per token of the routing.
-  if (!compatible(getRows().getType().getDimSize(0), routing.getTokens()))
-    return emitWithNote(*this, "expected one row per token of the routing", getRouting(), "the routing is made here");
+  if (!compatible(getRows().getType().getDimSize(0), routing.getTokens())) {
+    InFlightDiagnostic diagnostic = emitWithNote(
+        *this,
+        "expected one row per token of the routing (" +
+            Twine(extent(routing.getTokens())) + "), got " +
+            extent(getRows().getType().getDimSize(0)),
+        getRouting(), "the routing is made here");
+    diagnostic.attachNote(getRows().getLoc()) << "the rows are made here";
+    if (routing.getScope() != Scope::token)
+      diagnostic.attachNote(getRouting().getLoc())
+          << "it has one decision per " << stringifyScope(routing.getScope())
+          << "; repeat its ids and weights for each token (moe.routing_parts, "
+             "moe.make_routing)";
+    return diagnostic;
+  }
   if (!compatible(getResult().getType().getDimSize(0), getRows().getType().getDimSize(0)))
-    return emitOpError("expected as many result rows as rows");
+    return emitWithNote(*this, "expected as many result rows as rows", getRows(), "the rows are made here");
+  // E7: the width of what the experts give is known.
+  if (getResult().getType().isDynamicDim(1))
+    return emitOpError() << "expected the result to have a static width, got "
+                         << getResult().getType();
   // E2: every bank has one entry per expert.
   for (Value bank : getBanks()) {
     int64_t experts = cast<BankType>(bank.getType()).getExperts();
@@ -220,9 +264,11 @@ LogicalResult ExpertsOp::verifyRegions() {
 // PlanOp
 //===----------------------------------------------------------------------===//
 
-LogicalResult PlanOp::inferReturnTypes(MLIRContext *context, std::optional<Location>, ValueRange operands,
+LogicalResult PlanOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, ValueRange operands,
                                        DictionaryAttr, OpaqueProperties, RegionRange, SmallVectorImpl<Type> &types) {
-  auto routing = cast<RoutingType>(operands[0].getType());
+  auto routing = dyn_cast<RoutingType>(operands[0].getType());
+  if (!routing)
+    return emitOptionalError(location, "'moe.plan' op expected a routing");
   int64_t tokens = routing.getTokens();
   int64_t rows = ShapedType::isDynamic(tokens) ? tokens : tokens * routing.getSlots();
   Type index = IndexType::get(context);
@@ -282,8 +328,43 @@ LogicalResult GroupedMatmulOp::reifyResultShapes(OpBuilder &builder, ReifiedRank
   return success();
 }
 
+/// Checks one bank against groups, rows and init.
+LogicalResult GroupedMatmulOp::verifyBank(Value bank) {
+  int64_t columns = getInit().getType().getDimSize(1);
+  int64_t inner = getRows().getType().getDimSize(1);
+  auto type = cast<BankType>(bank.getType());
+  ArrayRef<int64_t> shape = type.getData().getShape();
+  auto report = [&](const Twine &what, Value other, StringRef note) {
+    InFlightDiagnostic diagnostic =
+        emitWithNote(*this, what, bank, "the bank is made here");
+    diagnostic.attachNote(other.getLoc()) << note;
+    return diagnostic;
+  };
+  // M3: one matrix per group.
+  if (type.getExperts() != getGroups())
+    return report("expected one matrix per group (" + Twine(getGroups()) +
+                      "), got " + Twine(type.getExperts()),
+                  getOffsets(), "the offsets are made here");
+  // M4: [E, N, K], or packed [E, panels, K, width].
+  if (shape.size() != 3 && shape.size() != 4)
+    return emitWithNote(*this, "expected banks of rank 3 or, packed, 4", bank,
+                        "the bank is made here");
+  if (!compatible(shape[2], inner))
+    return report("expected the rows to have the bank's inner extent " +
+                      Twine(shape[2]) + ", got " + extent(inner),
+                  getRows(), "the rows are made here");
+  bool fits = type.isPacked() ? shape[1] * shape[3] >= columns &&
+                                    (shape[1] - 1) * shape[3] < columns
+                              : shape[1] == columns;
+  if (ShapedType::isDynamic(columns) || !fits)
+    return report("expected the init to have as many columns as the bank has "
+                  "outputs, got " +
+                      extent(columns),
+                  getInit(), "the init is made here");
+  return success();
+}
+
 LogicalResult GroupedMatmulOp::verify() {
-  int64_t columns = getInit().getType().getDimSize(1), inner = getRows().getType().getDimSize(1);
   if (getResult().getType() != getInit().getType())
     return emitOpError("expected the result to have the type of the init");
   // M1: at least one bank.
@@ -293,26 +374,9 @@ LogicalResult GroupedMatmulOp::verify() {
   if (getOffsets().getType().isDynamicDim(0) || getGroups() < 1)
     return emitWithNote(*this, "expected a static number of offsets, groups + 1, at least 2", getOffsets(),
                         "the offsets are made here");
-  for (Value bank : getBanks()) {
-    auto type = cast<BankType>(bank.getType());
-    ArrayRef<int64_t> shape = type.getData().getShape();
-    // M3: one matrix per group.
-    if (type.getExperts() != getGroups())
-      return emitWithNote(*this, "expected one matrix per group (" + Twine(getGroups()) + "), got " +
-                                     Twine(type.getExperts()), bank, "the bank is made here");
-    // M4: [E, N, K], or packed [E, panels, K, width].
-    if (shape.size() != 3 && shape.size() != 4)
-      return emitWithNote(*this, "expected banks of rank 3 or, packed, 4", bank, "the bank is made here");
-    bool packed = type.isPacked();
-    int64_t k = packed ? shape[2] : shape[2];
-    if (!compatible(k, inner))
-      return emitWithNote(*this, "expected the rows to have the bank's inner extent " + Twine(k) + ", got " +
-                                     Twine(inner), bank, "the bank is made here");
-    bool fits = packed ? (shape[1] * shape[3] >= columns && (shape[1] - 1) * shape[3] < columns) : shape[1] == columns;
-    if (ShapedType::isDynamic(columns) || !fits)
-      return emitWithNote(*this, "expected the init to have as many columns as the bank has outputs, got " +
-                                     Twine(columns), bank, "the bank is made here");
-  }
+  for (Value bank : getBanks())
+    if (failed(verifyBank(bank)))
+      return failure();
   // M5: one result row per row, or per index.
   Value counted = getIndices() ? getIndices() : Value(getRows());
   if (!compatible(cast<RankedTensorType>(counted.getType()).getDimSize(0), getInit().getType().getDimSize(0)))

@@ -8,6 +8,7 @@
 
 #include "mlir/IR/DialectImplementation.h"
 #include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/CheckedArithmetic.h"
 
 using namespace mlir;
 using namespace mlir::moe;
@@ -88,6 +89,9 @@ LogicalResult RoutingType::verify(llvm::function_ref<InFlightDiagnostic()> emitE
   // Ids are i32 and rows of a plan are counted in 64 bits.
   if (experts > (int64_t(1) << 31) - 1 || slots > (int64_t(1) << 31) - 1)
     return emitError() << "expected experts and slots to fit 31 bits";
+  if (!ShapedType::isDynamic(tokens) && !llvm::checkedMul(tokens, slots))
+    return emitError() << "expected tokens times slots to fit 63 bits, got "
+                       << tokens << " and " << slots;
   return success();
 }
 
@@ -114,6 +118,17 @@ LogicalResult BankType::verify(llvm::function_ref<InFlightDiagnostic()> emitErro
     if (component.getDimSize(0) != components.front().getDimSize(0))
       return emitError() << "expected all components of a bank to have the same number of experts, got "
                          << components.front().getDimSize(0) << " and " << component.getDimSize(0);
+  }
+  for (RankedTensorType component : components) {
+    int64_t elements = 1;
+    for (int64_t extent : component.getShape()) {
+      std::optional<int64_t> product = llvm::checkedMul(elements, extent);
+      if (!product)
+        return emitError() << "expected the elements of a component to be "
+                              "counted in 63 bits, got "
+                           << component;
+      elements = *product;
+    }
   }
   if (components.front().getDimSize(0) < 1)
     return emitError() << "expected a bank to have at least one expert";

@@ -15,6 +15,17 @@ using namespace mlir::moe;
 
 Value KeepAttr::buildWeights(OpBuilder &, Location, Value, Value weights) const { return weights; }
 
+LogicalResult
+SumToOneAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError,
+                     FloatAttr epsilon) {
+  if (epsilon && (!epsilon.getType().isF32() || !epsilon.getValue().isFinite() ||
+                  epsilon.getValue().isNegative()))
+    return emitError()
+           << "expected 'epsilon' to be a finite f32, 0 or more, got "
+           << epsilon;
+  return success();
+}
+
 Value SumToOneAttr::buildWeights(OpBuilder &builder, Location loc, Value, Value weights) const {
   Value sum = buildRowReduction(builder, loc, weights, builder.getF32FloatAttr(0.0f),
                                 [](OpBuilder &b, Location loc, ValueRange x) -> Value {

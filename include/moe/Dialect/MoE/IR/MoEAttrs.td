@@ -68,6 +68,7 @@ def MoE_SumToOneAttr : MoE_Normalization<"SumToOne", "sum_to_one"> {
   let description = [{`w[s] / (sum over slots, ascending, of w + epsilon)`. `#moe.sum_to_one`, `#moe.sum_to_one<epsilon = 1.0e-20 : f32>`.}];
   let parameters = (ins OptionalParameter<"::mlir::FloatAttr">:$epsilon);
   let assemblyFormat = "(`<` struct($epsilon)^ `>`)?";
+  let genVerifyDecl = 1;
 }
 def MoE_SoftmaxSelectedAttr : MoE_Normalization<"SoftmaxSelected", "softmax_selected"> {
   let summary = "softmax over the selected slots of a token; empty slots stay 0";

@@ -58,8 +58,8 @@ def MoE_SelectOp : MoE_Op<"select", [Pure,
 def MoE_MakeRoutingOp : MoE_Op<"make_routing", [Pure]> {
   let summary = "a routing from plain tensors of ids and weights";
   let description = [{
-    Says routing that comes from outside: domain ids, recorded or overridden choices. An id of -1 is an empty slot;
-    ids must lie in [-1, experts).
+    Says routing that comes from outside: domain ids, recorded or overridden choices. An id of -1 is an empty slot,
+    and so is every other id outside [0, experts).
 
     ```mlir
     %routing = moe.make_routing %ids, %weights
@@ -70,6 +70,7 @@ def MoE_MakeRoutingOp : MoE_Op<"make_routing", [Pure]> {
   let results = (outs MoE_RoutingType:$routing);
   let assemblyFormat = "$ids `,` $weights attr-dict `:` type($ids) `,` type($weights) `->` qualified(type($routing))";
   let hasVerifier = 1;
+  let hasFolder = 1;
 }
 
 def MoE_RoutingPartsOp : MoE_Op<"routing_parts", [Pure, DeclareOpInterfaceMethods<InferTypeOpInterface>]> {
@@ -99,7 +100,7 @@ def MoE_MakeBankOp : MoE_Op<"make_bank", [Pure, DeclareOpInterfaceMethods<InferT
   let arguments = (ins Variadic<AnyStaticShapeTensor>:$components);
   let results = (outs MoE_BankType:$bank);
   let assemblyFormat = "$components attr-dict `:` type($components) `->` type($bank)";
-  let hasVerifier = 1;
+  let hasFolder = 1;
 }
 
 def MoE_BankPartsOp : MoE_Op<"bank_parts", [Pure, DeclareOpInterfaceMethods<InferTypeOpInterface>]> {
@@ -252,6 +253,7 @@ def MoE_GroupedMatmulOp : MoE_Op<"grouped_matmul", [AttrSizedOperandSegments, Re
     ::mlir::MutableOperandRange getDpsInitsMutable() { return getInitMutable(); }
     int64_t getGroups() { return getOffsets().getType().getDimSize(0) - 1; }
     bool hasEpilogue() { return !getEpilogue().empty(); }
+    ::llvm::LogicalResult verifyBank(::mlir::Value bank);
   }];
   let hasVerifier = 1;
   let hasRegionVerifier = 1;

@@ -1,0 +1,45 @@
+// The discardable attributes of docs/Spec.md: wrong kinds and unknown names.
+// RUN: moe-opt %s -split-input-file -verify-diagnostics
+
+// expected-error @+1 {{expected 'moe.role' to be one of data, parameters, tokens, positions, sequences, first_row, cache, logits; got "token"}}
+func.func private @unknown_role(tensor<?xi32> {moe.role = "token"})
+
+// -----
+
+// expected-error @+1 {{expected 'moe.name' to be a string}}
+func.func private @name_not_a_string(tensor<?xi32> {moe.name = 1 : i64})
+
+// -----
+
+// expected-error @+1 {{unknown attribute 'moe.colour' on an argument or a result}}
+func.func private @unknown_argument_attribute(tensor<?xi32> {moe.colour = "red"})
+
+// -----
+
+// expected-error @+1 {{unknown attribute 'moe.colour'}}
+func.func private @unknown_attribute() attributes {moe.colour = "red"}
+
+// -----
+
+// expected-error @+1 {{expected 'moe.target' to be a #moe.cpu attribute}}
+module attributes {moe.target = "x86"} {}
+
+// -----
+
+// expected-error @+1 {{expected 'vectorBits' to be 256 or 512, got 128}}
+module attributes {moe.target = #moe.cpu<"znver1", "+sse4.2", vectorBits = 128, l1Bytes = 32768, l2Bytes = 524288>} {}
+
+// -----
+
+// expected-error @+1 {{expected 'moe.weights_size' to be a number of bytes (i64)}}
+module attributes {moe.weights_size = -1 : i64} {}
+
+// -----
+
+// expected-error @+1 {{expected 'moe.language_model' to be a dictionary}}
+module attributes {moe.language_model = 7 : i64} {}
+
+// -----
+
+// expected-error @+1 {{expected 'moe.summary' to be a string}}
+func.func private @summary_not_a_string() attributes {moe.summary = 3 : i64}
