@@ -34,3 +34,14 @@ func.func @plan(%routing: !moe.routing<? x 8, slots = 2>) {
     : !moe.routing<? x 8, slots = 2> -> tensor<9xindex>, tensor<?xindex>, tensor<?x2xindex>
   return
 }
+
+// -----
+
+func.func @quantised_bank(%x: tensor<?x4xf32>,
+                          %w: !moe.bank<tensor<2x6x4xi8>, tensor<2x6xf16>>, // expected-note {{the bank is made here}}
+                          %offsets: tensor<3xindex>, %init: tensor<?x6xf32>) {
+  // expected-error @+1 {{expected banks of one component of f32, f16 or bf16, got '!moe.bank<tensor<2x6x4xi8>, tensor<2x6xf16>>'}}
+  %y = moe.grouped_matmul ins(%x : tensor<?x4xf32>) banks(%w : !moe.bank<tensor<2x6x4xi8>, tensor<2x6xf16>>)
+         groups(%offsets : tensor<3xindex>) outs(%init : tensor<?x6xf32>) -> tensor<?x6xf32>
+  return
+}
