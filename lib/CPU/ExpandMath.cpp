@@ -1,4 +1,5 @@
-//===- ExpandMath.cpp - polynomials for elementary functions ---------------===//
+//===- ExpandMath.cpp - polynomials for elementary functions
+//---------------===//
 //
 // One implementation of exp, tanh, erf ... for vectors and scalars, so that no
 // vector library is needed and a value is the same in every lane and tail.
@@ -22,8 +23,9 @@ namespace mlir::moe {
 using namespace mlir;
 
 namespace {
-/// exp(x) = 2^n * exp(r), n = round(x / ln 2), |r| <= ln 2 / 2. The power of two is applied
-/// in two factors, so that results near the ends of the range are not lost early.
+/// exp(x) = 2^n * exp(r), n = round(x / ln 2), |r| <= ln 2 / 2. The power of
+/// two is applied in two factors, so that results near the ends of the range
+/// are not lost early.
 struct ExpandExp : public OpRewritePattern<math::ExpOp> {
   using OpRewritePattern::OpRewritePattern;
 
@@ -51,8 +53,8 @@ struct ExpandExp : public OpRewritePattern<math::ExpOp> {
       return math::FmaOp::create(rewriter, loc, a, b, c);
     };
 
-    // Outside of these bounds the result is 0 or infinity all the same. Both are
-    // compared as "keep x", which keeps NaN.
+    // Outside of these bounds the result is 0 or infinity all the same. Both
+    // are compared as "keep x", which keeps NaN.
     Value x = op.getOperand();
     auto clamp = [&](arith::CmpFPredicate outside, float bound) {
       Value limit = real(bound);
@@ -62,7 +64,8 @@ struct ExpandExp : public OpRewritePattern<math::ExpOp> {
     clamp(arith::CmpFPredicate::OGT, 89.0f);
     clamp(arith::CmpFPredicate::OLT, -104.0f);
 
-    // Adding 1.5 * 2^23 rounds to an integer in the low bits of the significand.
+    // Adding 1.5 * 2^23 rounds to an integer in the low bits of the
+    // significand.
     Value magic = real(12582912.0f);
     Value shifted = fma(x, real(0x1.715476p+0f), magic);
     Value n = arith::SubFOp::create(rewriter, loc, shifted, magic);
@@ -74,8 +77,8 @@ struct ExpandExp : public OpRewritePattern<math::ExpOp> {
       p = fma(p, r, real(coefficient));
 
     Value bits = arith::BitcastOp::create(rewriter, loc, integers, shifted);
-    Value exponent = arith::SubIOp::create(rewriter, loc, bits,
-                                           integer(0x4B400000));
+    Value exponent =
+        arith::SubIOp::create(rewriter, loc, bits, integer(0x4B400000));
     Value half = arith::ShRSIOp::create(rewriter, loc, exponent, integer(1));
     Value rest = arith::SubIOp::create(rewriter, loc, exponent, half);
     Value result = p;
@@ -104,8 +107,8 @@ struct UnrollToScalars : public OpRewritePattern<OpTy> {
     for (int64_t lane = 0; lane < type.getNumElements(); ++lane) {
       Value element = vector::ExtractOp::create(rewriter, op.getLoc(),
                                                 op.getOperand(), lane);
-      elements.push_back(OpTy::create(rewriter, op.getLoc(), element,
-                                      op.getFastmathAttr()));
+      elements.push_back(
+          OpTy::create(rewriter, op.getLoc(), element, op.getFastmathAttr()));
     }
     rewriter.replaceOpWithNewOp<vector::FromElementsOp>(op, type, elements);
     return success();
@@ -120,13 +123,11 @@ struct ExpandMathPass
     patterns.add<UnrollToScalars<math::SinOp>, UnrollToScalars<math::CosOp>>(
         &getContext());
     auto isExpanded = [](StringRef name) {
-      return llvm::is_contained({math::TanhOp::getOperationName(),
-                                 math::ErfOp::getOperationName(),
-                                 math::LogOp::getOperationName(),
-                                 math::Log1pOp::getOperationName(),
-                                 math::Log2Op::getOperationName(),
-                                 math::ExpM1Op::getOperationName()},
-                                name);
+      return llvm::is_contained(
+          {math::TanhOp::getOperationName(), math::ErfOp::getOperationName(),
+           math::LogOp::getOperationName(), math::Log1pOp::getOperationName(),
+           math::Log2Op::getOperationName(), math::ExpM1Op::getOperationName()},
+          name);
     };
     populateMathPolynomialApproximationPatterns(patterns, isExpanded);
     // In 16 bits all of them go by way of f32, exp among them.

@@ -1,7 +1,8 @@
-//===- Vectorize.cpp - linalg on buffers to vector loops -------------------===//
+//===- Vectorize.cpp - linalg on buffers to vector loops
+//-------------------===//
 //
-// The pass: finds linalg ops with buffer operands and replaces each by the loops
-// that its plan describes (VectorizeKernel.cpp, VectorizeLoops.cpp).
+// The pass: finds linalg ops with buffer operands and replaces each by the
+// loops that its plan describes (VectorizeKernel.cpp, VectorizeLoops.cpp).
 //
 //===----------------------------------------------------------------------===//
 
@@ -44,7 +45,8 @@ static int64_t chooseAccumulators(func::FuncOp function) {
 }
 
 namespace {
-struct VectorizePass : public mlir::moe::impl::VectorizePassBase<VectorizePass> {
+struct VectorizePass
+    : public mlir::moe::impl::VectorizePassBase<VectorizePass> {
   using VectorizePassBase::VectorizePassBase;
 
   void runOnOperation() override {

@@ -1,4 +1,5 @@
-//===- VectorizeBody.cpp - loads, body and stores of a kernel --------------===//
+//===- VectorizeBody.cpp - loads, body and stores of a kernel
+//--------------===//
 //
 // Emits one evaluation of a linalg body. Values that several points of a block
 // share (a loaded row, a broadcast element) are emitted once.
@@ -62,7 +63,8 @@ BodyEmitter::Key BodyEmitter::keyOf(Value value, DimSet dims,
 SmallVector<Value> BodyEmitter::indices(const Access &access,
                                         const Point &point) {
   SmallVector<Value> dims, result;
-  // Outputs are accessed outside of the reduction loops, which have no index there.
+  // Outputs are accessed outside of the reduction loops, which have no index
+  // there.
   for (auto [dim, offset] : llvm::enumerate(point))
     dims.push_back(places[dim].empty() ? Value() : places[dim][offset]);
   for (AffineExpr expr : access.map.getResults())
@@ -71,8 +73,8 @@ SmallVector<Value> BodyEmitter::indices(const Access &access,
   return result;
 }
 
-/// Masked accesses of 16-bit floats would be taken apart by way of float, with a library
-/// call for each bf16. Their lanes are moved one by one, as integers.
+/// Masked accesses of 16-bit floats would be taken apart by way of float, with
+/// a library call for each bf16. Their lanes are moved one by one, as integers.
 static bool needsLaneAccess(Type element) {
   return isa<Float16Type, BFloat16Type>(element);
 }
@@ -91,7 +93,8 @@ Value BodyEmitter::fromLanes(ArrayRef<Value> elements) {
   return arith::BitcastOp::create(builder, loc, vectorOf(element), vector);
 }
 
-/// The distance of a lane from the first; lanes beyond the end stay on the last element.
+/// The distance of a lane from the first; lanes beyond the end stay on the last
+/// element.
 Value BodyEmitter::laneDistance(int64_t lane) {
   Value distance = arith::ConstantIndexOp::create(builder, loc, lane);
   if (!limit)
@@ -116,8 +119,8 @@ Value BodyEmitter::loadVector(Value memref, ValueRange indices) {
   }
   SmallVector<Value> elements, at = llvm::to_vector(indices);
   for (int64_t lane = 0; lane < kLanes; ++lane) {
-    at.back() = arith::AddIOp::create(builder, loc, indices.back(),
-                                      laneDistance(lane));
+    at.back() =
+        arith::AddIOp::create(builder, loc, indices.back(), laneDistance(lane));
     elements.push_back(memref::LoadOp::create(builder, loc, memref, at));
   }
   return fromLanes(elements);
@@ -129,15 +132,16 @@ void BodyEmitter::storeMasked(Value value, Value memref, ValueRange indices) {
     vector::MaskedStoreOp::create(builder, loc, memref, indices, mask, value);
     return;
   }
-  Value words = arith::BitcastOp::create(
-      builder, loc, vectorOf(builder.getI16Type()), value);
+  Value words = arith::BitcastOp::create(builder, loc,
+                                         vectorOf(builder.getI16Type()), value);
   SmallVector<Value> at = llvm::to_vector(indices);
-  // Lanes beyond the end write to the last element, which its own lane writes after them.
+  // Lanes beyond the end write to the last element, which its own lane writes
+  // after them.
   for (int64_t lane = kLanes - 1; lane >= 0; --lane) {
     Value word = vector::ExtractOp::create(builder, loc, words, lane);
     word = arith::BitcastOp::create(builder, loc, element, word);
-    at.back() = arith::AddIOp::create(builder, loc, indices.back(),
-                                      laneDistance(lane));
+    at.back() =
+        arith::AddIOp::create(builder, loc, indices.back(), laneDistance(lane));
     memref::StoreOp::create(builder, loc, word, memref, at);
   }
 }
@@ -157,8 +161,8 @@ Value BodyEmitter::loadGather(const Access &access, const Point &point) {
   return fromLanes(elements);
 }
 
-/// The even and then the odd elements of a run; in a run of two vectors, the vector at
-/// `point` is one of these halves.
+/// The even and then the odd elements of a run; in a run of two vectors, the
+/// vector at `point` is one of these halves.
 Value BodyEmitter::loadPaired(const Access &access, const Point &point) {
   unsigned lanes = *plan.vectorDim;
   bool two = plan.pairedVectors == 2;
@@ -187,7 +191,8 @@ void BodyEmitter::storePaired(Value value, const Access &access,
   }
   Value even = two ? storedEven : value;
   for (int64_t part = 0; part < plan.pairedVectors; ++part) {
-    // Element 2i of the run is even element i; odd elements follow after all even ones.
+    // Element 2i of the run is even element i; odd elements follow after all
+    // even ones.
     SmallVector<int64_t> elements;
     int64_t half = plan.pairedVectors * kLanes / 2;
     for (int64_t lane = 0; lane < kLanes; ++lane)
@@ -265,10 +270,10 @@ Value BodyEmitter::keepMasked(Value value, Value previous) {
 Value BodyEmitter::laneIndices(unsigned dim, unsigned offset) {
   VectorType type = vectorOf(builder.getIndexType());
   SmallVector<int64_t> lanes = llvm::to_vector(llvm::seq<int64_t>(0, kLanes));
-  Value numbers = arith::ConstantOp::create(
-      builder, loc, builder.getIndexVectorAttr(lanes));
-  Value base = vector::BroadcastOp::create(builder, loc, type,
-                                           places[dim][offset]);
+  Value numbers = arith::ConstantOp::create(builder, loc,
+                                            builder.getIndexVectorAttr(lanes));
+  Value base =
+      vector::BroadcastOp::create(builder, loc, type, places[dim][offset]);
   return arith::AddIOp::create(builder, loc, base, numbers);
 }
 
@@ -292,9 +297,10 @@ Value BodyEmitter::lookup(Value value, const Point &point, IRMapping &mapping) {
   return loaded;
 }
 
-/// A bf16 is the upper half of a float: in a word of two, one shift makes the even
-/// element and one mask the odd one.
-Value BodyEmitter::emitPairedWidening(const Access &access, const Point &point) {
+/// A bf16 is the upper half of a float: in a word of two, one shift makes the
+/// even element and one mask the odd one.
+Value BodyEmitter::emitPairedWidening(const Access &access,
+                                      const Point &point) {
   unsigned lanes = *plan.vectorDim;
   Point first = point;
   first[lanes] -= point[lanes] % plan.pairedVectors;

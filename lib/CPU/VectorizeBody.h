@@ -1,4 +1,5 @@
-//===- VectorizeBody.h - emits the body of a kernel --------------*- C++ -*-===//
+//===- VectorizeBody.h - emits the body of a kernel --------------*- C++
+//-*-===//
 //
 // Evaluates the body of a linalg.generic at points of its iteration space, in
 // scalars or with one dimension in lanes.
@@ -36,8 +37,8 @@ public:
   /// Asks for what `point` will load `distance` steps further along `dim`.
   void prefetch(const Access &access, const Point &point, unsigned dim,
                 int64_t distance);
-  /// The yielded values at `point`. `accumulators` stand for the outputs; where there
-  /// are none, outputs that the body reads are loaded.
+  /// The yielded values at `point`. `accumulators` stand for the outputs; where
+  /// there are none, outputs that the body reads are loaded.
   SmallVector<Value> evaluate(const Point &point, ValueRange accumulators);
   /// Keeps `previous` in lanes without a value.
   Value keepMasked(Value value, Value previous);

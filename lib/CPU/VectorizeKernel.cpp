@@ -1,4 +1,5 @@
-//===- VectorizeKernel.cpp - analysis and plan of one op -------------------===//
+//===- VectorizeKernel.cpp - analysis and plan of one op
+//-------------------===//
 //
 // Reads off a linalg.generic how its operands lie in memory and how its body
 // accumulates, and decides which dimension goes in lanes and what is blocked.
@@ -41,7 +42,8 @@ bool Access::isContiguousAlong(unsigned dim) const {
       return false;
   AffineExpr last = map.getResults().back();
   AffineExpr self = getAffineDimExpr(dim, map.getContext());
-  AffineExpr start = last.replace(self, getAffineConstantExpr(0, map.getContext()));
+  AffineExpr start =
+      last.replace(self, getAffineConstantExpr(0, map.getContext()));
   return simplifyAffineExpr(last - start, map.getNumDims(), 0) == self;
 }
 
@@ -197,8 +199,8 @@ bool Kernel::canVectorizeAlong(unsigned dim) const {
 // Plan
 //===----------------------------------------------------------------------===//
 
-/// The parallel dimension for the lanes: contiguous in every output, and in as many
-/// inputs as possible. `strided` counts inputs that need a gather.
+/// The parallel dimension for the lanes: contiguous in every output, and in as
+/// many inputs as possible. `strided` counts inputs that need a gather.
 static std::optional<unsigned> chooseParallelLanes(const Kernel &kernel,
                                                    unsigned &contiguous,
                                                    unsigned &strided) {
@@ -214,7 +216,8 @@ static std::optional<unsigned> chooseParallelLanes(const Kernel &kernel,
         continue;
       ++(access.isContiguousAlong(dim) ? along : across);
     }
-    if (!best || across < strided || (across == strided && along > contiguous)) {
+    if (!best || across < strided ||
+        (across == strided && along > contiguous)) {
       best = dim;
       contiguous = along;
       strided = across;
@@ -223,7 +226,8 @@ static std::optional<unsigned> chooseParallelLanes(const Kernel &kernel,
   return best;
 }
 
-/// The reduction dimension for the lanes: contiguous in every input that has it.
+/// The reduction dimension for the lanes: contiguous in every input that has
+/// it.
 static std::optional<unsigned> chooseReductionLanes(const Kernel &kernel) {
   for (const Combiner &combiner : kernel.combiners)
     if (!combiner.op)
@@ -242,7 +246,8 @@ static std::optional<unsigned> chooseReductionLanes(const Kernel &kernel) {
   return std::nullopt;
 }
 
-/// From here on, vectors of 16 floats are single registers, of which there are 32.
+/// From here on, vectors of 16 floats are single registers, of which there
+/// are 32.
 static constexpr int64_t kManyAccumulators = 12;
 
 /// Splits `count` in equal parts of at most `limit`.
@@ -255,8 +260,8 @@ static int64_t evenPart(int64_t count, int64_t limit) {
   return llvm::divideCeil(count, parts);
 }
 
-/// Some input has the same values at all points of `dim`: a block along it loads
-/// them once.
+/// Some input has the same values at all points of `dim`: a block along it
+/// loads them once.
 static bool isReused(const Kernel &kernel, unsigned dim) {
   return llvm::any_of(kernel.inputs, [&](const Access &access) {
     return !access.dependsOn(dim);
@@ -287,12 +292,11 @@ static void blockLanes(const Kernel &kernel, int64_t accumulators, Plan &plan) {
                : std::min(accumulators, rows * std::max<int64_t>(extent, 1));
   }
   int64_t extent = kernel.extents[lanes];
-  int64_t vectors = ShapedType::isDynamic(extent)
-                        ? ShapedType::kDynamic
-                        : extent / kLanes;
+  int64_t vectors =
+      ShapedType::isDynamic(extent) ? ShapedType::kDynamic : extent / kLanes;
   int64_t wide = std::clamp<int64_t>(accumulators / rows, 1, 8);
-  // Two columns of vectors load fewer elements of the left side, where there are
-  // registers for both columns and enough rows.
+  // Two columns of vectors load fewer elements of the left side, where there
+  // are registers for both columns and enough rows.
   if (accumulators >= kManyAccumulators)
     wide = std::max<int64_t>(wide, 2);
   plan.block[lanes] = evenPart(vectors, wide);
@@ -305,7 +309,8 @@ static void blockLanes(const Kernel &kernel, int64_t accumulators, Plan &plan) {
   }
 }
 
-/// Blocks of a reduction in lanes: a few outputs at once hide the latency of the chains.
+/// Blocks of a reduction in lanes: a few outputs at once hide the latency of
+/// the chains.
 static void blockReductions(const Kernel &kernel, int64_t accumulators,
                             Plan &plan) {
   int64_t left = std::min<int64_t>(accumulators, 8);
@@ -318,7 +323,8 @@ static void blockReductions(const Kernel &kernel, int64_t accumulators,
   }
 }
 
-/// Whether all that the reduction streams along the lanes are bf16 values to be widened.
+/// Whether all that the reduction streams along the lanes are bf16 values to be
+/// widened.
 static bool canPairWidening(const Kernel &kernel, const Plan &plan) {
   unsigned lanes = *plan.vectorDim;
   bool any = false;
@@ -346,7 +352,8 @@ static bool canPairWidening(const Kernel &kernel, const Plan &plan) {
   return any;
 }
 
-Plan mlir::moe::vectorize::makePlan(const Kernel &kernel, int64_t accumulators) {
+Plan mlir::moe::vectorize::makePlan(const Kernel &kernel,
+                                    int64_t accumulators) {
   Plan plan;
   plan.block.assign(kernel.extents.size(), 1);
   plan.order = kernel.parallelDims;
@@ -376,7 +383,8 @@ Plan mlir::moe::vectorize::makePlan(const Kernel &kernel, int64_t accumulators) 
     return plan;
   }
   blockLanes(kernel, accumulators, plan);
-  // Rows innermost: a column block of the streamed operand stays in cache for all rows.
+  // Rows innermost: a column block of the streamed operand stays in cache for
+  // all rows.
   SmallVector<unsigned> order, rows;
   for (unsigned dim : plan.order)
     (plan.block[dim] == 1 ? order : rows).push_back(dim);

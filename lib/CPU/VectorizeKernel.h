@@ -1,4 +1,5 @@
-//===- VectorizeKernel.h - what the vectoriser knows of an op ----*- C++ -*-===//
+//===- VectorizeKernel.h - what the vectoriser knows of an op ----*- C++
+//-*-===//
 //
 // The facts about one linalg.generic on buffers that decide how its loops look,
 // and the plan that follows from them. Shared by the Vectorize*.cpp files.
@@ -14,7 +15,8 @@
 
 namespace mlir::moe::vectorize {
 
-/// Logical lanes of every vector, on every target: results must not depend on it.
+/// Logical lanes of every vector, on every target: results must not depend on
+/// it.
 constexpr int64_t kLanes = 16;
 
 /// A set of loop dimensions.
@@ -94,8 +96,8 @@ struct Plan {
 
 Plan makePlan(const Kernel &kernel, int64_t accumulators);
 
-/// Emits the loops of `kernel` before it. With `parallel`, large ones are split into
-/// chunks by a parallel loop.
+/// Emits the loops of `kernel` before it. With `parallel`, large ones are split
+/// into chunks by a parallel loop.
 void emitKernel(OpBuilder &builder, const Kernel &kernel, const Plan &plan,
                 bool parallel);
 

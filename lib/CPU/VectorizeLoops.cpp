@@ -1,4 +1,5 @@
-//===- VectorizeLoops.cpp - the loops around a kernel ----------------------===//
+//===- VectorizeLoops.cpp - the loops around a kernel
+//----------------------===//
 //
 // Builds the loop nest that a plan describes: chunks over threads, blocks of
 // parallel dimensions, vectors with a masked tail, and the reduction inside.
@@ -15,8 +16,8 @@
 using namespace mlir;
 using namespace mlir::moe::vectorize;
 
-/// Iterations that make a chunk worth a thread's while, and the guess for a dynamic
-/// dimension when counting them.
+/// Iterations that make a chunk worth a thread's while, and the guess for a
+/// dynamic dimension when counting them.
 static constexpr int64_t kChunkIterations = 32768;
 static constexpr int64_t kDynamicGuess = 256;
 
@@ -46,19 +47,50 @@ NestEmitter::NestEmitter(OpBuilder &builder, const Kernel &kernel,
 // Parallel dimensions
 //===----------------------------------------------------------------------===//
 
-/// Splits the first parallel dimension over threads if one chunk is not all there is.
+/// Iterations of all dimensions but one, up to those of a chunk; dynamic
+/// dimensions count as `guess`.
+int64_t NestEmitter::iterationsWithout(unsigned dim, int64_t guess) const {
+  int64_t product = 1;
+  for (auto [other, extent] : llvm::enumerate(extents)) {
+    if (other == dim)
+      continue;
+    int64_t count =
+        isStatic(other) ? std::min(extent, kChunkIterations) : guess;
+    product = std::min(kChunkIterations, product * std::max<int64_t>(1, count));
+  }
+  return product;
+}
+
+/// The dimension to split: the first, unless that is dynamic and may be a
+/// single row of a product which alone is worth several threads.
+unsigned NestEmitter::chooseChunkDim(int64_t &guess) const {
+  unsigned first = kernel.parallelDims.front(), best = first;
+  guess = kDynamicGuess;
+  if (isStatic(first) || kernel.reductionDims.empty())
+    return first;
+  for (unsigned dim : kernel.parallelDims) {
+    if (!isStatic(dim) || (isStatic(best) && extents[dim] <= extents[best]))
+      continue;
+    int64_t chunk =
+        llvm::divideCeil(kChunkIterations, iterationsWithout(dim, 1));
+    if (extents[dim] / 4 < chunk)
+      continue;
+    best = dim;
+    guess = 1;
+  }
+  return best;
+}
+
+/// Splits a parallel dimension over threads if one chunk is not all there is.
 bool NestEmitter::emitChunks() {
   if (kernel.parallelDims.empty())
     return false;
-  unsigned dim = kernel.parallelDims.front();
-  int64_t inner = 1;
-  for (auto [other, extent] : llvm::enumerate(extents))
-    if (other != dim)
-      inner = std::min(kChunkIterations,
-                       inner * std::max<int64_t>(
-                                   1, isStatic(other) ? extent : kDynamicGuess));
+  int64_t guess;
+  unsigned dim = chooseChunkDim(guess);
+  int64_t inner = iterationsWithout(dim, guess);
   int64_t unit = plan.block[dim] * (plan.vectorDim == dim ? kLanes : 1);
-  int64_t chunk = llvm::alignTo(llvm::divideCeil(kChunkIterations, inner), unit);
+  int64_t chunk =
+      llvm::alignTo(llvm::divideCeil(kChunkIterations, inner), unit);
   if (isStatic(dim) && extents[dim] <= chunk)
     return false;
 
@@ -149,7 +181,8 @@ void NestEmitter::emitDynamicDim(unsigned dim, unsigned level) {
   }
   Value hasTail = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt,
                                         done, upper[dim]);
-  auto tail = scf::IfOp::create(builder, loc, hasTail, /*withElseRegion=*/false);
+  auto tail =
+      scf::IfOp::create(builder, loc, hasTail, /*withElseRegion=*/false);
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(tail.thenBlock());
   Value count = arith::SubIOp::create(builder, loc, upper[dim], done);
@@ -165,8 +198,8 @@ void NestEmitter::emitDynamicDim(unsigned dim, unsigned level) {
 // Entry
 //===----------------------------------------------------------------------===//
 
-/// Loops over all dimensions in their order, everything in memory: for outputs that are
-/// written at several points.
+/// Loops over all dimensions in their order, everything in memory: for outputs
+/// that are written at several points.
 void NestEmitter::emitMemoryForm(unsigned dim) {
   if (dim < extents.size()) {
     auto loop =

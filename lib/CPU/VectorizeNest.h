@@ -1,4 +1,5 @@
-//===- VectorizeNest.h - the loop nest of one kernel -------------*- C++ -*-===//
+//===- VectorizeNest.h - the loop nest of one kernel -------------*- C++
+//-*-===//
 //
 // Builds the loops that a plan describes: VectorizeLoops.cpp the parallel ones,
 // VectorizeReduction.cpp what stands inside of them.
@@ -30,6 +31,8 @@ private:
   bool isStatic(unsigned dim) const {
     return !ShapedType::isDynamic(extents[dim]);
   }
+  int64_t iterationsWithout(unsigned dim, int64_t guess) const;
+  unsigned chooseChunkDim(int64_t &guess) const;
   bool emitChunks();
   void emitDim(unsigned level);
   void emitRange(unsigned dim, Value from, Value to, int64_t block,

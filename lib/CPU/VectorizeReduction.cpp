@@ -1,7 +1,8 @@
 //===- VectorizeReduction.cpp - blocks of points and reductions -----------===//
 //
-// Emits the innermost part of a nest: the points of a block, their accumulators in
-// registers, the reduction loops, and the tree that closes partial results in lanes.
+// Emits the innermost part of a nest: the points of a block, their accumulators
+// in registers, the reduction loops, and the tree that closes partial results
+// in lanes.
 //
 //===----------------------------------------------------------------------===//
 
@@ -80,9 +81,9 @@ void NestEmitter::emitPoints() {
     }
 }
 
-/// What several rows of a block multiply with is fetched ahead: the products of a
-/// step leave time for that. A single row does nothing but stream, which hardware
-/// follows by itself.
+/// What several rows of a block multiply with is fetched ahead: the products of
+/// a step leave time for that. A single row does nothing but stream, which
+/// hardware follows by itself.
 void NestEmitter::emitPrefetches(ArrayRef<Point> points) {
   if (plan.lanesReduce || !plan.vectorDim)
     return;
@@ -111,11 +112,9 @@ void NestEmitter::emitPrefetches(ArrayRef<Point> points) {
 
 /// Row by row a block keeps one row of vectors at hand, column by column one
 /// broadcast element for each row: the shorter way leaves registers free.
-SmallVector<size_t>
-NestEmitter::evaluationOrder(ArrayRef<Point> points) const {
-  size_t columns = plan.vectorDim && !plan.lanesReduce
-                       ? counts[*plan.vectorDim]
-                       : 1;
+SmallVector<size_t> NestEmitter::evaluationOrder(ArrayRef<Point> points) const {
+  size_t columns =
+      plan.vectorDim && !plan.lanesReduce ? counts[*plan.vectorDim] : 1;
   size_t rows = points.size() / columns;
   SmallVector<size_t> order;
   if (rows > 2 * columns) {
@@ -154,8 +153,8 @@ SmallVector<Value> NestEmitter::emitLoop(Value from, Value to, int64_t step,
                                          unsigned dim,
                                          SmallVector<Value> accumulators,
                                          EmitAccumulators emit) {
-  auto loop = scf::ForOp::create(builder, loc, from, to, constant(step),
-                                 accumulators);
+  auto loop =
+      scf::ForOp::create(builder, loc, from, to, constant(step), accumulators);
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToStart(loop.getBody());
   body.setDim(dim, loop.getInductionVar(), 1);
@@ -186,11 +185,9 @@ NestEmitter::emitLaneReduction(ArrayRef<Point> points,
   Value done = isStatic(dim) ? constant(extents[dim] / kLanes * kLanes)
                              : alignedEnd(dim, kLanes);
   if (!isStatic(dim) || extents[dim] >= kLanes)
-    accumulators = emitLoop(lower[dim], done, kLanes, dim,
-                            std::move(accumulators),
-                            [&](SmallVector<Value> inner) {
-                              return evaluate(points, inner);
-                            });
+    accumulators = emitLoop(
+        lower[dim], done, kLanes, dim, std::move(accumulators),
+        [&](SmallVector<Value> inner) { return evaluate(points, inner); });
   if (isStatic(dim) && extents[dim] % kLanes == 0)
     return accumulators;
 
@@ -236,12 +233,12 @@ Value NestEmitter::neutralLanes(const Combiner &combiner) {
 Value NestEmitter::combine(const Combiner &combiner, Value left, Value right) {
   if (isa<math::FmaOp>(combiner.op))
     return arith::AddFOp::create(builder, loc, left, right);
-  bool leftFirst = llvm::is_contained(
-      llvm::map_range(kernel.outputs,
-                      [](const Access &access) -> Value {
-                        return access.argument;
-                      }),
-      combiner.op->getOperand(0));
+  bool leftFirst =
+      llvm::is_contained(llvm::map_range(kernel.outputs,
+                                         [](const Access &access) -> Value {
+                                           return access.argument;
+                                         }),
+                         combiner.op->getOperand(0));
   IRMapping mapping;
   mapping.map(combiner.op->getOperand(0), leftFirst ? left : right);
   mapping.map(combiner.op->getOperand(1), leftFirst ? right : left);

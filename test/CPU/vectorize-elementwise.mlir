@@ -84,6 +84,18 @@ func.func @chunks(%a: memref<?x64xf32>, %b: memref<4x64xf32>, %x: f32) {
 
 // -----
 
+// Tests that a product of what may be a single row is split over its columns.
+// CHECK-LABEL: func.func @columns(
+// CHECK-DAG:     %[[COLUMNS:.+]] = arith.constant 2048 : index
+// CHECK:         scf.parallel (%{{.+}}) = (%{{.+}}) to (%[[COLUMNS]])
+func.func @columns(%a: memref<?x2048xf32>, %b: memref<2048x2048xf32>, %c: memref<?x2048xf32>) {
+  linalg.matmul indexing_maps = [affine_map<(m, n, k) -> (m, k)>, affine_map<(m, n, k) -> (n, k)>, affine_map<(m, n, k) -> (m, n)>]
+    ins(%a, %b : memref<?x2048xf32>, memref<2048x2048xf32>) outs(%c : memref<?x2048xf32>)
+  return
+}
+
+// -----
+
 // Tests that nothing is made parallel inside of a parallel loop.
 // CHECK-LABEL: func.func @inside(
 // CHECK:         scf.parallel

@@ -71,7 +71,9 @@ class Buffer:
 
 
 def memref(shape, kind, dynamic, gap):
-    sizes = "".join(f"{'?' if dynamic else size}x" for size in shape)
+    """The type of a buffer; `dynamic` says of each dimension whether its size is known."""
+    sizes = "".join(f"{'?' if unknown else size}x" for size, unknown in zip(shape, dynamic))
+    dynamic = any(dynamic)
     if not shape:
         return f"memref<{kind}, strided<[], offset: ?>>"
     strides = ["1"]
@@ -85,7 +87,8 @@ def memref(shape, kind, dynamic, gap):
 
 
 class Case:
-    """name; loop sizes by letter; operands (letters, type), the last ones outputs; iterators; body; reference on float64 arrays."""
+    """name; loop sizes by letter; operands (letters, type), the last ones outputs; iterators; body; reference on float64 arrays. `dynamic`: all
+    sizes, or the letters of those, that the code does not know."""
 
     def __init__(self, name, sizes, operands, reductions, body, reference, outputs=1, dynamic=False, gap=0, low=-4):
         self.name, self.sizes, self.operands, self.reductions = name, sizes, operands, reductions
@@ -96,7 +99,7 @@ class Case:
         dims = ", ".join(f"d{i}" for i in range(len(letters)))
         maps = [f"affine_map<({dims}) -> ({', '.join('d%d' % letters.index(l) for l in used)})>" for used, _ in self.operands]
         kinds = ", ".join('"reduction"' if l in self.reductions else '"parallel"' for l in letters)
-        types = [memref([self.sizes[l] for l in used], kind, self.dynamic, self.gap) for used, kind in self.operands]
+        types = [memref([self.sizes[l] for l in used], kind, [self.dynamic is True or l in (self.dynamic or '') for l in used], self.gap) for used, kind in self.operands]
         names = [f"%m{i}" for i in range(len(types))]
         cut = len(types) - self.outputs
         arguments = ", ".join(f"%{chr(97 + i)}: {kind}" for i, (_, kind) in enumerate(self.operands))
@@ -235,6 +238,12 @@ def cases():
                    contraction(), lambda a, b, c: a @ b + c, **options)
         yield Case(f"two-reductions-{tag}", dict(m=3, j=4, k=18), [("mjk", "f32"), ("jk", "f32"), ("m", "f32")], "jk",
                    contraction(), lambda a, b, c: np.einsum("mjk,jk->m", a, b) + c, **options)
+        # The number of rows alone is dynamic: split over columns, in lanes of the reduction and of the columns.
+        for m in (0, 1, 3):
+            yield Case(f"split-rows-{m}-{tag}", dict(m=m, n=600, k=300), [("mk", "f32"), ("nk", "f32"), ("mn", "f32")], "k",
+                       contraction(), lambda a, b, c: a @ b.T + c, dynamic="m", gap=gap)
+            yield Case(f"split-matmul-{m}-{tag}", dict(m=m, n=603, k=300), [("mk", "f32"), ("kn", "f32"), ("mn", "f32")], "k",
+                       contraction(), lambda a, b, c: a @ b + c, dynamic="m", gap=gap)
         yield Case(f"rank-0-{tag}", dict(), [("", "f32"), ("", "f32")], "", "%s = arith.addf %a, %b : f32\n    linalg.yield %s : f32",
                    lambda a, b: a + b, **options)
         yield Case(f"large-{tag}", dict(m=130, n=700), [("mn", "f32"), ("mn", "f32")], "",

@@ -1,4 +1,5 @@
-//===- Passes.h - passes of the CPU back end ---------------------*- C++ -*-===//
+//===- Passes.h - passes of the CPU back end ---------------------*- C++
+//-*-===//
 //
 // Declares the constructors and the registration of the passes in Passes.td.
 //
