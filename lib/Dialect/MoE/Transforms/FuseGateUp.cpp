@@ -42,6 +42,11 @@ static bool isEpilogue(Operation *op) {
   return linalgOp && isElementwise(linalgOp) && !linalgOp.hasIndexSemantics() && isMemoryEffectFree(op);
 }
 
+/// The type of the first bank's elements; the banks of one product have one.
+static Type getStorage(GroupedMatmulOp product) {
+  return cast<BankType>(product.getBanks()[0].getType()).getData().getElementType();
+}
+
 std::optional<StringRef> Tree::collect(linalg::LinalgOp root) {
   operations.insert(root);
   std::optional<StringRef> failure;
@@ -69,6 +74,9 @@ std::optional<StringRef> Tree::collect(linalg::LinalgOp root) {
     if (product.getRows() != first.getRows() || product.getIndices() != first.getIndices() ||
         product.getOffsets() != first.getOffsets() || product->getBlock() != root->getBlock())
       return StringRef("its products are over different rows or groups");
+    // Kernels load the rows once and all banks in one way.
+    if (getStorage(product) != getStorage(first))
+      return StringRef("its weights are stored in different types");
     // Rows outside all groups keep the init: it may only change where nobody can rely on it.
     if (!isUndefinedTensor(product.getInit()))
       return StringRef("a product keeps rows of its init");

@@ -5,7 +5,7 @@
 // Tests that gate and up projection become one product whose epilogue is the activation, in one operation.
 // CHECK-LABEL: func.func @gate_up(
 // CHECK-SAME:    %[[X:[^:]+]]: tensor<?x64xf32>, %[[TOKENS:[^:]+]]: tensor<?xindex>, %[[OFFSETS:[^:]+]]: tensor<9xindex>
-// CHECK-SAME:    %[[GATE:[^:]+]]: !moe.bank<tensor<8x96x64xbf16>>, %[[UP:[^:]+]]: !moe.bank<tensor<8x96x64xf32>>
+// CHECK-SAME:    %[[GATE:[^:]+]]: !moe.bank<tensor<8x96x64xbf16>>, %[[UP:[^:]+]]: !moe.bank<tensor<8x96x64xbf16>>
 // CHECK:         %[[INIT:.+]] = tensor.empty
 // CHECK:         %[[H:.+]] = moe.grouped_matmul ins(%[[X]] : tensor<?x64xf32>) at(%[[TOKENS]] : tensor<?xindex>)
 // CHECK-SAME:      banks(%[[GATE]], %[[UP]] :
@@ -18,11 +18,11 @@
 // CHECK-NOT:     linalg.generic
 // CHECK:         return %[[H]]
 func.func @gate_up(%x: tensor<?x64xf32>, %tokens: tensor<?xindex>, %offsets: tensor<9xindex>,
-                   %gate: !moe.bank<tensor<8x96x64xbf16>>, %up: !moe.bank<tensor<8x96x64xf32>>, %n: index) -> tensor<?x96xf32> {
+                   %gate: !moe.bank<tensor<8x96x64xbf16>>, %up: !moe.bank<tensor<8x96x64xbf16>>, %n: index) -> tensor<?x96xf32> {
   %init = tensor.empty(%n) : tensor<?x96xf32>
   %g = moe.grouped_matmul ins(%x : tensor<?x64xf32>) at(%tokens : tensor<?xindex>) banks(%gate : !moe.bank<tensor<8x96x64xbf16>>)
          groups(%offsets : tensor<9xindex>) outs(%init : tensor<?x96xf32>) -> tensor<?x96xf32>
-  %u = moe.grouped_matmul ins(%x : tensor<?x64xf32>) at(%tokens : tensor<?xindex>) banks(%up : !moe.bank<tensor<8x96x64xf32>>)
+  %u = moe.grouped_matmul ins(%x : tensor<?x64xf32>) at(%tokens : tensor<?xindex>) banks(%up : !moe.bank<tensor<8x96x64xbf16>>)
          groups(%offsets : tensor<9xindex>) outs(%init : tensor<?x96xf32>) -> tensor<?x96xf32>
   %h = linalg.generic {indexing_maps = [#id, #id, #id], iterator_types = ["parallel", "parallel"]}
     ins(%g, %u : tensor<?x96xf32>, tensor<?x96xf32>) outs(%init : tensor<?x96xf32>) {
@@ -160,4 +160,22 @@ func.func @residual(%x: tensor<4x64xf32>, %offsets: tensor<9xindex>, %w: !moe.ba
   %h = linalg.exp ins(%u : tensor<4x96xf32>) outs(%init : tensor<4x96xf32>) -> tensor<4x96xf32>
   %y = linalg.add ins(%h, %residual : tensor<4x96xf32>, tensor<4x96xf32>) outs(%residual : tensor<4x96xf32>) -> tensor<4x96xf32>
   return %y : tensor<4x96xf32>
+}
+
+// -----
+
+// Tests that weights stored in different types stay two products.
+// CHECK-LABEL: func.func @different_storage(
+// CHECK-COUNT-2: moe.grouped_matmul
+// CHECK:         linalg.mul
+func.func @different_storage(%x: tensor<4x64xf32>, %offsets: tensor<9xindex>, %v: !moe.bank<tensor<8x96x64xbf16>>,
+                             %w: !moe.bank<tensor<8x96x64xf32>>) -> tensor<4x96xf32> {
+  %init = tensor.empty() : tensor<4x96xf32>
+  %g = moe.grouped_matmul ins(%x : tensor<4x64xf32>) banks(%v : !moe.bank<tensor<8x96x64xbf16>>)
+         groups(%offsets : tensor<9xindex>) outs(%init : tensor<4x96xf32>) -> tensor<4x96xf32>
+  %u = moe.grouped_matmul ins(%x : tensor<4x64xf32>) banks(%w : !moe.bank<tensor<8x96x64xf32>>)
+         groups(%offsets : tensor<9xindex>) outs(%init : tensor<4x96xf32>) -> tensor<4x96xf32>
+  // expected-remark @below {{its weights are stored in different types}}
+  %h = linalg.mul ins(%g, %u : tensor<4x96xf32>, tensor<4x96xf32>) outs(%init : tensor<4x96xf32>) -> tensor<4x96xf32>
+  return %h : tensor<4x96xf32>
 }

@@ -161,6 +161,37 @@ def FuseCombinePass : Pass<"moe-fuse-combine", "::mlir::func::FuncOp"> {
   let statistics = [Statistic<"fused", "fused", "additions made the start of a combine">];
 }
 
+def FuseGatingPass : Pass<"moe-fuse-gating", "::mlir::func::FuncOp"> {
+  let summary = "Choose experts tile by tile, right after the router's product";
+  let description = [{
+    The product that gives the router logits, the scores, the selection and the normalisation become one parallel loop
+    over tiles of tokens: the logits of a tile are used while they are in the cache, and no tensor of all logits exists.
+    Only for policies that decide each token alone. A token's choice does not depend on the tile it falls in, since
+    neither its product nor its scores do.
+
+    ```mlir
+    %logits = moe.grouped_matmul ins(%x : ...) banks(%router : ...) groups(%all : ...) outs(%init : ...) -> tensor<?x8xf32>
+    %routing = moe.select %logits policy(#moe.top_k<2>) score(#moe.softmax) normalize(#moe.keep)
+      : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 2>
+    ```
+    becomes
+    ```mlir
+    %parts:2 = scf.forall (%t) = (0) to (%tokens) step (24) shared_outs(%i = %ids, %w = %weights) -> (...) {
+      %logits = moe.grouped_matmul ins(%x_tile : ...) ... -> tensor<?x8xf32>
+      %chosen = moe.select %logits ... : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 2>
+      %tile_ids, %tile_weights = moe.routing_parts %chosen : ...
+      scf.forall.in_parallel { ... }
+    }
+    %routing = moe.make_routing %parts#0, %parts#1 : ... -> !moe.routing<? x 8, slots = 2>
+    ```
+  }];
+  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::moe::MoEDialect",
+                           "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
+  let options = [Option<"tileSize", "tile-size", "int64_t", "24",
+                        "Tokens per tile; a multiple of the rows of a full kernel tile on every CPU (12 and 6)">];
+  let statistics = [Statistic<"fused", "fused", "selections fused with their product">];
+}
+
 //===----------------------------------------------------------------------===//
 // Group and tile
 //===----------------------------------------------------------------------===//
