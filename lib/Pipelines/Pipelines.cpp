@@ -33,15 +33,21 @@ static std::unique_ptr<Pass> verifyStage(StringRef stage) { return createVerifyS
 
 void moe::buildOptimizePipeline(OpPassManager &pm, const OptimizeOptions &options) {
   // func moe ml_program linalg tensor scf arith math
-  // First, since bodies of experts hide the products that all others work on.
+  // Arithmetic on whole tensors gets the form of all other elementwise operations.
+  pm.addNestedPass<func::FuncOp>(createConvertElementwiseToLinalgPass());
+  // Before all fusions, since bodies of experts hide the products that all others work on.
   pm.addNestedPass<func::FuncOp>(createDecomposeExpertsPass());
   pm.addPass(createGroupDensePass());
+
+  // func moe ml_program linalg tensor scf arith math; no moe.experts but those that run one by one
   // Products over equal rows and offsets are seen to be so.
   pm.addPass(createCSEPass());
   pm.addNestedPass<func::FuncOp>(createFuseGatherPass());
   // After gathers are folded, gate and up read the same rows at the same indices.
   pm.addNestedPass<func::FuncOp>(createFuseGateUpPass());
   pm.addNestedPass<func::FuncOp>(createFuseCombinePass());
+  // Last, since it puts the router's product into a loop, where nothing else would find it.
+  pm.addNestedPass<func::FuncOp>(createFuseGatingPass());
   // What fusions left without a reader.
   pm.addPass(createCanonicalizerPass());
   pm.addPass(verifyStage("optimize"));

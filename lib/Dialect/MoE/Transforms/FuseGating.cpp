@@ -10,7 +10,6 @@
 #include "moe/Dialect/MoE/IR/MoE.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
 
-#include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -27,24 +26,22 @@ using namespace mlir::moe;
 static constexpr llvm::StringLiteral kPass = "moe-fuse-gating";
 
 /// The product that `select` chooses from, or why the two cannot be one loop.
-static std::optional<StringRef> match(SelectOp select, Operation *&product) {
+static std::optional<StringRef> match(SelectOp select, GroupedMatmulOp &product) {
   // Scores never depend on other tokens; the choice must not either.
   if (!select.getPolicy().isTokenIndependent())
     return StringRef("the policy looks at several tokens at once");
-  product = select.getLogits().getDefiningOp();
-  auto linalgOp = dyn_cast_or_null<linalg::LinalgOp>(product);
-  if (!isa_and_nonnull<GroupedMatmulOp>(product) && !(linalgOp && matchContraction(linalgOp)))
-    return StringRef("its logits are no product");
+  product = select.getLogits().getDefiningOp<GroupedMatmulOp>();
+  if (!product)
+    return StringRef("its logits are no grouped product");
   if (!isReadOnlyBy(select.getLogits(), [&](Operation *user) { return user == select.getOperation(); }))
     return StringRef("its logits have another reader");
   return std::nullopt;
 }
 
 /// The offsets of a product of one group that holds all rows have that form in the tile too.
-static void simplifyOffsets(OpBuilder &builder, GroupedMatmulOp product, Operation *tiled, OpFoldResult size) {
+static void simplifyOffsets(RewriterBase &rewriter, GroupedMatmulOp product, GroupedMatmulOp tile, Value size) {
   auto elements = product.getOffsets().getDefiningOp<tensor::FromElementsOp>();
-  auto tile = dyn_cast<GroupedMatmulOp>(tiled);
-  if (!elements || !tile || product.getGroups() != 1 || product.getIndices())
+  if (!elements || product.getGroups() != 1 || product.getIndices())
     return;
   auto count = elements.getElements()[1].getDefiningOp<tensor::DimOp>();
   bool allRows = count ? count.getSource() == product.getRows() && count.getConstantIndex() == 0
@@ -52,23 +49,21 @@ static void simplifyOffsets(OpBuilder &builder, GroupedMatmulOp product, Operati
   if (!allRows || !isConstantIntValue(elements.getElements()[0], 0))
     return;
   Operation *general = tile.getOffsets().getDefiningOp();
-  OpBuilder::InsertionGuard guard(builder);
-  builder.setInsertionPoint(tile);
-  Value zero = arith::ConstantIndexOp::create(builder, tile.getLoc(), 0);
-  Value rows = getValueOrCreateConstantIndexOp(builder, tile.getLoc(), size);
-  tile.getOffsetsMutable().assign(
-      tensor::FromElementsOp::create(builder, tile.getLoc(), ValueRange{zero, rows}).getResult());
-  if (general && isOpTriviallyDead(general))
-    general->erase();
+  OpBuilder::InsertionGuard guard(rewriter);
+  rewriter.setInsertionPoint(tile);
+  Value zero = arith::ConstantIndexOp::create(rewriter, tile.getLoc(), 0);
+  Value offsets = tensor::FromElementsOp::create(rewriter, tile.getLoc(), ValueRange{zero, size});
+  rewriter.modifyOpInPlace(tile, [&] { tile.getOffsetsMutable().assign(offsets); });
+  if (isOpTriviallyDead(general))
+    rewriter.eraseOp(general);
 }
 
 /// One loop over tiles of tokens before `select`; gives the ids and weights of all tokens.
-static FailureOr<scf::ForallOp> buildLoop(RewriterBase &rewriter, SelectOp select, Operation *product,
+static FailureOr<scf::ForallOp> buildLoop(RewriterBase &rewriter, SelectOp select, GroupedMatmulOp product,
                                           int64_t tileSize) {
   Location loc = rewriter.getFusedLoc({product->getLoc(), select.getLoc()});
   RoutingType routing = select.getRouting().getType();
-  Value sized = cast<DestinationStyleOpInterface>(product).getDpsInits()[0];
-  OpFoldResult tokens = tensor::getMixedSize(rewriter, loc, sized, 0);
+  OpFoldResult tokens = tensor::getMixedSize(rewriter, loc, product.getInit(), 0);
   OpFoldResult zero = rewriter.getIndexAttr(0), one = rewriter.getIndexAttr(1);
   OpFoldResult slots = rewriter.getIndexAttr(routing.getSlots()), experts = rewriter.getIndexAttr(routing.getExperts());
   OpFoldResult step = rewriter.getIndexAttr(tileSize);
@@ -78,25 +73,25 @@ static FailureOr<scf::ForallOp> buildLoop(RewriterBase &rewriter, SelectOp selec
                                     ValueRange{ids, weights}, std::nullopt);
   rewriter.setInsertionPointToStart(loop.getBody());
   OpFoldResult begin = loop.getInductionVars()[0];
-  AffineExpr end = rewriter.getAffineSymbolExpr(0), first = rewriter.getAffineDimExpr(0);
-  AffineMap clamp = AffineMap::get(1, 1, {rewriter.getAffineConstantExpr(tileSize), end - first}, rewriter.getContext());
-  OpFoldResult size = affine::makeComposedFoldedAffineMin(rewriter, loc, clamp, {begin, tokens});
+  Value count = getValueOrCreateConstantIndexOp(rewriter, loc, tokens);
+  Value rest = arith::SubIOp::create(rewriter, loc, count, loop.getInductionVars()[0]);
+  Value full = arith::ConstantIndexOp::create(rewriter, loc, tileSize);
+  Value size = arith::MinSIOp::create(rewriter, loc, rest, full);
 
-  FailureOr<TilingResult> tile =
-      cast<TilingInterface>(product).generateResultTileValue(rewriter, 0, {begin, zero}, {size, experts});
+  FailureOr<TilingResult> tile = product.generateResultTileValue(rewriter, 0, {begin, zero}, {size, experts});
   if (failed(tile)) {
     rewriter.eraseOp(loop);
     return failure();
   }
-  if (auto grouped = dyn_cast<GroupedMatmulOp>(product))
-    simplifyOffsets(rewriter, grouped, tile->tiledOps[0], size);
+  simplifyOffsets(rewriter, product, cast<GroupedMatmulOp>(tile->tiledOps[0]), size);
   auto chosen = SelectOp::create(rewriter, select.getLoc(), tile->tiledValues[0], select.getBias(), select.getPolicy(),
                                  select.getScore(), select.getNormalization(), select.getScaleAttr());
   auto parts = RoutingPartsOp::create(rewriter, loc, chosen.getRouting());
 
   rewriter.setInsertionPointToStart(loop.getTerminator().getBody());
   for (auto [part, whole] : llvm::zip_equal(parts.getResults(), loop.getRegionIterArgs()))
-    tensor::ParallelInsertSliceOp::create(rewriter, loc, part, whole, ArrayRef{begin, zero}, ArrayRef{size, slots},
+    tensor::ParallelInsertSliceOp::create(rewriter, loc, part, whole, ArrayRef{begin, zero},
+                                          ArrayRef<OpFoldResult>{size, slots},
                                           ArrayRef{one, one});
   return loop;
 }
@@ -114,7 +109,7 @@ struct FuseGating : moe::impl::FuseGatingPassBase<FuseGating> {
     SmallVector<SelectOp> selects;
     getOperation().walk([&](SelectOp select) { selects.push_back(select); });
     for (SelectOp select : selects) {
-      Operation *product = nullptr;
+      GroupedMatmulOp product;
       if (auto reason = match(select, product)) {
         reportMissed(select, kPass, *reason);
         continue;
@@ -128,7 +123,7 @@ struct FuseGating : moe::impl::FuseGatingPassBase<FuseGating> {
       rewriter.setInsertionPoint(select);
       rewriter.replaceOpWithNewOp<MakeRoutingOp>(select, select.getRouting().getType(), loop->getResult(0),
                                                  loop->getResult(1));
-      redirectSizes(rewriter, product->getResult(0), cast<DestinationStyleOpInterface>(product).getDpsInits()[0]);
+      redirectSizes(rewriter, product.getResult(), product.getInit());
       rewriter.eraseOp(product);
       ++fused;
     }

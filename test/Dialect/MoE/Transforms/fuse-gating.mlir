@@ -9,7 +9,8 @@
 // CHECK-DAG:     %[[WEIGHTS:.+]] = tensor.empty(%[[TOKENS]]) : tensor<?x2xf32>
 // CHECK:         %[[PARTS:.+]]:2 = scf.forall (%[[T:.+]]) = (0) to (%[[TOKENS]]) step (24)
 // CHECK-SAME:      shared_outs(%[[IDS_OUT:.+]] = %[[IDS]], %[[WEIGHTS_OUT:.+]] = %[[WEIGHTS]])
-// CHECK:           %[[SIZE:.+]] = affine.min {{.+}}(%[[T]])[%[[TOKENS]]]
+// CHECK:           %[[REST:.+]] = arith.subi %[[TOKENS]], %[[T]]
+// CHECK:           %[[SIZE:.+]] = arith.minsi %[[REST]], %{{.+}}
 // CHECK:           %[[ROWS:.+]] = tensor.extract_slice %[[X]][%[[T]], 0] [%[[SIZE]], 64] [1, 1]
 // CHECK-NOT:       tensor.generate
 // CHECK:           %[[OFFSETS:.+]] = tensor.from_elements %{{.+}}, %[[SIZE]] : tensor<2xindex>
@@ -39,22 +40,19 @@ func.func @router(%x: tensor<?x64xf32>, %w: !moe.bank<tensor<1x8x64xf32>>, %bias
 
 // -----
 
-#xk = affine_map<(m, n, k) -> (m, k)>
-#wk = affine_map<(m, n, k) -> (n, k)>
-#mn = affine_map<(m, n, k) -> (m, n)>
-
-// Tests static sizes, and a product that is no grouped one.
-// CHECK-LABEL: func.func @static_matmul(
+// Tests static sizes, and a product of several groups: a tile can cut through them.
+// CHECK-LABEL: func.func @groups(
+// CHECK-SAME:    %[[X:[^:]+]]: tensor<100x64xf32>
 // CHECK:         scf.forall (%{{.+}}) = (0) to (100) step (24)
-// CHECK:           %[[LOGITS:.+]] = linalg.matmul
+// CHECK:           %[[OFFSETS:.+]] = tensor.generate
+// CHECK:           %[[LOGITS:.+]] = moe.grouped_matmul
+// CHECK-SAME:        groups(%[[OFFSETS]] : tensor<4xindex>)
 // CHECK:           moe.select %[[LOGITS]]
 // CHECK:         moe.make_routing {{.+}} tensor<100x2xi32>, tensor<100x2xf32> -> !moe.routing<100 x 8, slots = 2>
-func.func @static_matmul(%x: tensor<100x64xf32>, %w: tensor<8x64xf32>) -> !moe.routing<100 x 8, slots = 2> {
-  %zero = arith.constant 0.0 : f32
-  %empty = tensor.empty() : tensor<100x8xf32>
-  %zeros = linalg.fill ins(%zero : f32) outs(%empty : tensor<100x8xf32>) -> tensor<100x8xf32>
-  %logits = linalg.matmul indexing_maps = [#xk, #wk, #mn] ins(%x, %w : tensor<100x64xf32>, tensor<8x64xf32>)
-              outs(%zeros : tensor<100x8xf32>) -> tensor<100x8xf32>
+func.func @groups(%x: tensor<100x64xf32>, %w: !moe.bank<tensor<3x8x64xf32>>, %offsets: tensor<4xindex>) -> !moe.routing<100 x 8, slots = 2> {
+  %init = tensor.empty() : tensor<100x8xf32>
+  %logits = moe.grouped_matmul ins(%x : tensor<100x64xf32>) banks(%w : !moe.bank<tensor<3x8x64xf32>>)
+              groups(%offsets : tensor<4xindex>) outs(%init : tensor<100x8xf32>) -> tensor<100x8xf32>
   %routing = moe.select %logits policy(#moe.top_k<2>) score(#moe.sigmoid) normalize(#moe.keep)
                : tensor<100x8xf32> -> !moe.routing<100 x 8, slots = 2>
   return %routing : !moe.routing<100 x 8, slots = 2>
@@ -84,7 +82,7 @@ func.func @logits_wanted(%x: tensor<?x64xf32>, %w: !moe.bank<tensor<1x8x64xf32>>
 // CHECK-NOT:     scf.forall
 // CHECK:         moe.select
 func.func @logits_given(%logits: tensor<?x8xf32>) -> !moe.routing<? x 8, slots = 2> {
-  // expected-remark @below {{its logits are no product}}
+  // expected-remark @below {{its logits are no grouped product}}
   %routing = moe.select %logits policy(#moe.top_k<2>) score(#moe.softmax) normalize(#moe.keep)
                : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 2>
   return %routing : !moe.routing<? x 8, slots = 2>

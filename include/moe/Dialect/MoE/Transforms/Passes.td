@@ -185,8 +185,8 @@ def FuseGatingPass : Pass<"moe-fuse-gating", "::mlir::func::FuncOp"> {
     %routing = moe.make_routing %parts#0, %parts#1 : ... -> !moe.routing<? x 8, slots = 2>
     ```
   }];
-  let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect", "::mlir::moe::MoEDialect",
-                           "::mlir::scf::SCFDialect", "::mlir::tensor::TensorDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::moe::MoEDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::tensor::TensorDialect"];
   let options = [Option<"tileSize", "tile-size", "int64_t", "24",
                         "Tokens per tile; a multiple of the rows of a full kernel tile on every CPU (12 and 6)">];
   let statistics = [Statistic<"fused", "fused", "selections fused with their product">];
