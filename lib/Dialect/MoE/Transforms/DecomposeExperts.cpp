@@ -85,7 +85,8 @@ Value Decomposer::rowExperts() {
   if (expertOfRow)
     return expertOfRow;
   OpBuilder::InsertionGuard guard(rewriter);
-  rewriter.setInsertionPointAfter(plan);
+  // Where the body's operations begin, so that all of them see it.
+  rewriter.setInsertionPointAfterValue(mapping.lookup(experts.getBodies().front().getArgument(0)));
   Location loc = experts.getLoc();
   int64_t count = cast<BankType>(experts.getBanks()[0].getType()).getExperts();
   Value empty = tensor::EmptyOp::create(rewriter, loc, ArrayRef{rowCount}, rewriter.getIndexType());
