@@ -77,6 +77,8 @@ void moe::buildTilePipeline(OpPassManager &pm, const TileOptions &options) {
 
 void moe::buildReferencePipeline(OpPassManager &pm, const ReferenceOptions &options) {
   // func moe ml_program linalg tensor scf arith math
+  // Arithmetic on whole tensors has no form on buffers.
+  pm.addNestedPass<func::FuncOp>(createConvertElementwiseToLinalgPass());
   pm.addPass(createConvertMoEToLinalgPass({/*recordLoad=*/true}));
   // After banks became their components: every global is one tensor of the weights file now.
   pm.addPass(createParametersPass());

@@ -120,7 +120,10 @@ void Tree::fuse(RewriterBase &rewriter) {
   }
   Location loc = rewriter.getFusedLoc(locations);
   rewriter.setInsertionPoint(root);
+  // An operation of the tree may write over another one's result, which goes away.
   Value init = root.getDpsInits()[0];
+  while (operations.contains(init.getDefiningOp()) || products.contains(init.getDefiningOp()))
+    init = init.getDefiningOp<DestinationStyleOpInterface>().getDpsInits()[0];
   auto fused = GroupedMatmulOp::create(rewriter, loc, init.getType(), first.getRows(), first.getIndices(), banks,
                                        first.getOffsets(), init);
 

@@ -179,3 +179,19 @@ func.func @different_storage(%x: tensor<4x64xf32>, %offsets: tensor<9xindex>, %v
   %h = linalg.mul ins(%g, %u : tensor<4x96xf32>, tensor<4x96xf32>) outs(%init : tensor<4x96xf32>) -> tensor<4x96xf32>
   return %h : tensor<4x96xf32>
 }
+
+// -----
+
+// Tests that an operation that writes over its own input ends up in that input's buffer.
+// CHECK-LABEL: func.func @over_its_input(
+// CHECK:         %[[INIT:.+]] = tensor.empty
+// CHECK:         moe.grouped_matmul {{.+}} outs(%[[INIT]] :
+// CHECK:           math.exp
+// CHECK-NOT:     linalg.exp
+func.func @over_its_input(%x: tensor<4x64xf32>, %offsets: tensor<9xindex>, %w: !moe.bank<tensor<8x96x64xf32>>) -> tensor<4x96xf32> {
+  %init = tensor.empty() : tensor<4x96xf32>
+  %u = moe.grouped_matmul ins(%x : tensor<4x64xf32>) banks(%w : !moe.bank<tensor<8x96x64xf32>>)
+         groups(%offsets : tensor<9xindex>) outs(%init : tensor<4x96xf32>) -> tensor<4x96xf32>
+  %h = linalg.exp ins(%u : tensor<4x96xf32>) outs(%u : tensor<4x96xf32>) -> tensor<4x96xf32>
+  return %h : tensor<4x96xf32>
+}
