@@ -188,6 +188,7 @@ func.func @different_storage(%x: tensor<4x64xf32>, %offsets: tensor<9xindex>, %v
 // CHECK:         moe.grouped_matmul {{.+}} outs(%[[INIT]] :
 // CHECK:           math.exp
 // CHECK-NOT:     linalg.exp
+// CHECK:         return
 func.func @over_its_input(%x: tensor<4x64xf32>, %offsets: tensor<9xindex>, %w: !moe.bank<tensor<8x96x64xf32>>) -> tensor<4x96xf32> {
   %init = tensor.empty() : tensor<4x96xf32>
   %u = moe.grouped_matmul ins(%x : tensor<4x64xf32>) banks(%w : !moe.bank<tensor<8x96x64xf32>>)

@@ -43,9 +43,10 @@ func.func @router(%x: tensor<?x64xf32>, %w: !moe.bank<tensor<1x8x64xf32>>, %bias
 // Tests static sizes, and a product of several groups: a tile can cut through them.
 // CHECK-LABEL: func.func @groups(
 // CHECK-SAME:    %[[X:[^:]+]]: tensor<100x64xf32>
-// CHECK:         scf.forall (%{{.+}}) = (0) to (100) step (24)
+// CHECK:         scf.forall (%[[T:.+]]) = (0) to (100) step (24)
+// CHECK:           %[[ROWS:.+]] = tensor.extract_slice %[[X]][%[[T]], 0]
 // CHECK:           %[[OFFSETS:.+]] = tensor.generate
-// CHECK:           %[[LOGITS:.+]] = moe.grouped_matmul
+// CHECK:           %[[LOGITS:.+]] = moe.grouped_matmul ins(%[[ROWS]] :
 // CHECK-SAME:        groups(%[[OFFSETS]] : tensor<4xindex>)
 // CHECK:           moe.select %[[LOGITS]]
 // CHECK:         moe.make_routing {{.+}} tensor<100x2xi32>, tensor<100x2xf32> -> !moe.routing<100 x 8, slots = 2>

@@ -8,16 +8,19 @@
 // CHECK-NOT:     moe.gather ins(%[[X]]
 // CHECK-NOT:     linalg.matmul
 // CHECK:         %[[H:.+]] = moe.grouped_matmul ins(%[[X]] : tensor<?x19xf32>) at(%[[TOKENS]] : tensor<?xindex>) banks(%{{.+}}, %{{.+}} : !moe
-// CHECK-NEXT:    ^bb0(%[[G:[^:]+]]: f32, %[[U:[^:]+]]: f32):
-// CHECK:         moe.grouped_matmul
+// CHECK-SAME:      groups(%[[OFFSETS]] : tensor<6xindex>)
+// CHECK-NEXT:    ^bb0(%{{[^:]+}}: f32, %{{[^:]+}}: f32):
+// CHECK:         %[[BIASED:.+]] = linalg.generic {{.+}} ins(%[[H]],
+// CHECK:         moe.grouped_matmul ins(%[[BIASED]] :
 // CHECK:         moe.grouped_matmul ins(%[[X]] : tensor<?x19xf32>) banks(%{{.+}}, %{{.+}} : !moe
 // CHECK:         moe.grouped_matmul
 // CHECK-NOT:     linalg.fill
 // CHECK:         %[[SHARED:.+]] = linalg.generic
-// CHECK:         moe.combine {{.+}} outs(%[[SHARED]] :
+// CHECK:         moe.combine {{.+}} at(%[[SLOTS]] : {{.+}} outs(%[[SHARED]] :
 // CHECK-LABEL: func.func @router_choice(
 // CHECK:         scf.forall
 // CHECK:           moe.grouped_matmul
 // CHECK:           moe.select
 // CHECK:         scf.forall.in_parallel
 // CHECK-NOT:     moe.grouped_matmul
+// CHECK:         return
