@@ -34,7 +34,7 @@ def main():
             os.killpg(lit.pid, signal.SIGKILL)
             sys.exit(f"run-tests.py: stopped the tests: {reason or 'interrupted'}")
         if not os.path.exists(results):
-            print("lit did not finish")
+            print(f"run-tests.py: lit ended with status {status} and without results")
             sys.exit(status or 1)
         with open(results) as file:
             tests = json.load(file)["tests"]
