@@ -5,6 +5,7 @@ Substitutions
   FileCheck not split-file mlir-opt ... the LLVM tools
   %python %cc                           Debian's Python with NumPy; the C compiler
   %models %reference %integration       test/Models, test/Reference, test/Integration
+  %systems                              the runner of test/Systems
   %fake_program %fake_library           a program as moe-compile makes them, but written by hand in C; as a library
   %sanitize                             the C compiler's flag for the sanitizers of this build, or nothing
   %moe_src %moe_bin                     the source folder; the folder of our tools
@@ -105,6 +106,7 @@ config.substitutions += [
     ("%models", os.path.join(test_dir, "Models")),
     ("%reference", os.path.join(test_dir, "Reference")),
     ("%integration", f"{config.moe_python} {os.path.join(test_dir, 'Integration')}"),
+    ("%systems", f"{config.moe_python} {os.path.join(test_dir, 'Systems', 'run.py')}"),
     ("%fake_program", os.path.join(config.moe_build_dir, "test", "Runtime", "moe-fake-program")),
     ("%fake_library", os.path.join(config.moe_build_dir, "test", "Runtime", "libfake.so")),
     ("%sanitize", f"-fsanitize={config.moe_sanitize}" if config.moe_sanitize else ""),
