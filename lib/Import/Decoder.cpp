@@ -62,27 +62,26 @@ public:
     inner.attention.rotary.sine = forward(state.attention.rotary.sine, "sine");
     inner.attention.positions = forward(state.attention.positions, "positions");
     inner.attention.sequences = forward(state.attention.sequences, "sequences");
-    inner.attention.keys = forward(state.attention.keys, "keys");
-    inner.attention.values = forward(state.attention.values, "values");
+    std::vector<CacheShape> shapes = getCaches(layer.attention);
+    for (auto [shape, cache] : llvm::zip_equal(shapes, state.attention.caches))
+      inner.attention.caches.push_back(forward(cache, shape.name));
     buildLayer(scope, inner, layer);
-    scope.finish({{inner.hidden, "hidden", ""},
-                  {inner.attention.keys, "keys", ""},
-                  {inner.attention.values, "values", ""}});
+    std::vector<FunctionScope::Result> results{{inner.hidden, "hidden", ""}};
+    for (auto [shape, cache] : llvm::zip_equal(shapes, inner.attention.caches))
+      results.push_back({cache, shape.name, ""});
+    scope.finish(results);
     func::FuncOp function = share(scope.getFunction());
 
-    SmallVector<Value> operands{state.hidden,
-                                state.attention.rotary.cosine,
+    SmallVector<Value> operands{state.hidden, state.attention.rotary.cosine,
                                 state.attention.rotary.sine,
                                 state.attention.positions,
-                                state.attention.sequences,
-                                state.attention.keys,
-                                state.attention.values};
+                                state.attention.sequences};
+    llvm::append_range(operands, state.attention.caches);
     for (const auto &[name, type] : scope.getUsedWeights())
       operands.push_back(caller.load(name, type));
     auto call = func::CallOp::create(caller.builder, function, operands);
     state.hidden = call.getResult(0);
-    state.attention.keys = call.getResult(1);
-    state.attention.values = call.getResult(2);
+    state.attention.caches.assign(call.result_begin() + 1, call.result_end());
   }
 
 private:
@@ -135,16 +134,18 @@ void mlir::moe::buildDecoder(Model &model, const Decoder &decoder) {
       expertLayers.push_back(index);
     std::string name = "layers." + std::to_string(index);
     FunctionScope::Block block(scope, name);
-    auto cache = RankedTensorType::get(
-        {ShapedType::kDynamic, ShapedType::kDynamic,
-         layer.attention.keyValueHeads, layer.attention.headSize},
-        builder.getF32Type());
-    state.attention.keys = scope.addArgument(cache, name + ".keys", "cache");
-    state.attention.values =
-        scope.addArgument(cache, name + ".values", "cache");
+    std::vector<CacheShape> shapes = getCaches(layer.attention);
+    state.attention.caches.clear();
+    for (const CacheShape &shape : shapes) {
+      auto type = RankedTensorType::get(
+          {ShapedType::kDynamic, ShapedType::kDynamic, shape.heads, shape.size},
+          builder.getF32Type());
+      state.attention.caches.push_back(
+          scope.addArgument(type, name + "." + shape.name, "cache"));
+    }
     functions.call(scope, state, layer);
-    caches.push_back({state.attention.keys, name + ".keys", "cache"});
-    caches.push_back({state.attention.values, name + ".values", "cache"});
+    for (auto [shape, cache] : llvm::zip_equal(shapes, state.attention.caches))
+      caches.push_back({cache, name + "." + shape.name, "cache"});
   }
   Value logits = buildOutputHead(scope, state.hidden, firstRow, decoder.norm,
                                  decoder.head);

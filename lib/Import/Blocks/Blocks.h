@@ -40,6 +40,8 @@ Value buildGeneric(ImplicitLocOpBuilder &builder, ValueRange inputs, Value init,
 /// Adds `rows` to `residual`, in the tensor of the residual.
 Value buildResidualAdd(ImplicitLocOpBuilder &builder, Value residual,
                        Value rows);
+/// A weight widened to f32, for those that are read as often as numbers of f32.
+Value buildWidenedTensor(ImplicitLocOpBuilder &builder, Value weight);
 /// `value` widened to f32, in the body of an operation.
 Value buildWidened(OpBuilder &builder, Location loc, Value value);
 
@@ -74,13 +76,53 @@ Value buildRotaryHalfSplit(FunctionScope &scope, Value x,
                            const RotaryTables &tables);
 
 //===----------------------------------------------------------------------===//
-// Cache.cpp and Attention.cpp
+// Cache.cpp and CachedAttention.cpp: what attention of any kind is made of
 //===----------------------------------------------------------------------===//
 
-/// Writes row t of `rows` [tokens, heads, size] to cache[sequences[t],
-/// positions[t]].
-Value buildCacheUpdate(FunctionScope &scope, Value cache, Value rows,
-                       Value positions, Value sequences);
+/// A cache that a layer keeps: [sequences, positions, heads, size].
+struct CacheShape {
+  std::string name; ///< "keys", "values"
+  int64_t heads = 0, size = 0;
+};
+
+/// What attention reads and keeps beside its rows.
+struct AttentionState {
+  Value positions, sequences;
+  RotaryTables rotary;
+  /// In the order of `getCaches`; replaced by what they are afterwards.
+  llvm::SmallVector<Value, 2> caches;
+};
+
+/// Writes row t of `rows` [tokens, heads, size] to place positions[t] of
+/// sequence sequences[t] in cache number `cache`.
+void buildCacheUpdate(FunctionScope &scope, Value rows, AttentionState &state,
+                      unsigned cache);
+
+/// What queries see of the first cache (keys) and the last (values). With one
+/// cache, values are the first entries of the keys' rows.
+struct CachedAttention {
+  int64_t heads = 0, keyHeads = 0;    ///< query head h reads key head
+                                      ///< h / (heads / keyHeads)
+  int64_t keySize = 0, valueSize = 0; ///< entries of a row that are read
+  double scale = 1;                   ///< of the scores
+  std::optional<int64_t> window = {}; ///< latest positions that a token sees,
+                                      ///< itself included; none: all
+  std::optional<int64_t> chunk = {};  ///< a token sees positions from the
+                                      ///< last multiple of this on
+
+  bool isMasked() const { return window || chunk; }
+};
+/// softmax(scale * queries keys^T) values for `queries` [tokens, heads, key
+/// size] of positions that are in the caches: [tokens, heads, value size].
+/// `sinks` [heads] in f32, or null: a score for each head that takes part in
+/// its softmax and has no value.
+Value buildCachedAttention(FunctionScope &scope, Value queries, Value sinks,
+                           const AttentionState &state,
+                           const CachedAttention &attention);
+
+//===----------------------------------------------------------------------===//
+// Attention.cpp: grouped-query attention
+//===----------------------------------------------------------------------===//
 
 struct Attention {
   enum class QueryKeyNorm { none, wholeProjection, perHead };
@@ -89,18 +131,15 @@ struct Attention {
   Linear query, key, value, output;
   std::optional<double>
       clip; ///< bound on the absolute value of queries, keys and values
-  std::optional<int64_t> window; ///< latest positions that a token sees, itself
-                                 ///< included; none: all
   QueryKeyNorm queryKeyNorm = QueryKeyNorm::none;
   RMSNorm queryNorm, keyNorm;
+  bool rotary = true;                   ///< false: positions do not enter
+  std::optional<int64_t> window, chunk; ///< see CachedAttention
+  std::optional<double> scale; ///< of the scores; none: 1 / sqrt(headSize)
+  std::string sinks;           ///< a weight [heads], see buildCachedAttention
 };
-struct AttentionState {
-  Value positions, sequences;
-  RotaryTables rotary;
-  Value keys, values; ///< caches [sequences, context, key heads, size];
-                      ///< replaced by what they are afterwards
-};
-/// Grouped-query attention over the cache, with the output projection.
+std::vector<CacheShape> getCaches(const Attention &attention);
+/// Projections, attention over the cache, and the output projection.
 Value buildAttention(FunctionScope &scope, Value rows, AttentionState &state,
                      const Attention &attention);
 

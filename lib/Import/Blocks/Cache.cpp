@@ -14,8 +14,8 @@
 using namespace mlir;
 using namespace mlir::moe;
 
-Value mlir::moe::buildCacheUpdate(FunctionScope &scope, Value cache, Value rows,
-                                  Value positions, Value sequences) {
+void mlir::moe::buildCacheUpdate(FunctionScope &scope, Value rows,
+                                 AttentionState &state, unsigned cache) {
   ImplicitLocOpBuilder &builder = scope.builder;
   auto type = cast<RankedTensorType>(rows.getType());
   OpFoldResult zeroAttr = builder.getIndexAttr(0),
@@ -30,24 +30,25 @@ Value mlir::moe::buildCacheUpdate(FunctionScope &scope, Value cache, Value rows,
 
   Value zero = arith::ConstantIndexOp::create(builder, 0),
         one = arith::ConstantIndexOp::create(builder, 1);
-  Value tokens = tensor::DimOp::create(builder, positions, 0);
+  Value tokens = tensor::DimOp::create(builder, state.positions, 0);
   auto loop = scf::ForOp::create(
-      builder, zero, tokens, one, ValueRange{cache},
-      [&](OpBuilder &b, Location loc, Value token, ValueRange state) {
+      builder, zero, tokens, one, ValueRange{state.caches[cache]},
+      [&](OpBuilder &b, Location loc, Value token, ValueRange carried) {
         auto toIndex = [&](Value list) -> Value {
           Value value = tensor::ExtractOp::create(b, loc, list, token);
           return arith::IndexCastOp::create(b, loc, b.getIndexType(), value);
         };
-        Value sequence = toIndex(sequences), position = toIndex(positions);
+        Value sequence = toIndex(state.sequences),
+              position = toIndex(state.positions);
         Value row = tensor::ExtractSliceOp::create(
             b, loc, rowType, rows,
             SmallVector<OpFoldResult>{token, zeroAttr, zeroAttr}, rowSizes,
             rowStrides);
         Value updated = tensor::InsertSliceOp::create(
-            b, loc, row, state[0],
+            b, loc, row, carried[0],
             SmallVector<OpFoldResult>{sequence, position, zeroAttr, zeroAttr},
             cacheSizes, cacheStrides);
         scf::YieldOp::create(b, loc, updated);
       });
-  return loop.getResult(0);
+  state.caches[cache] = loop.getResult(0);
 }

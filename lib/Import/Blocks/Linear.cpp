@@ -36,6 +36,20 @@ Value mlir::moe::buildWidened(OpBuilder &builder, Location loc, Value value) {
   return arith::ExtFOp::create(builder, loc, builder.getF32Type(), value);
 }
 
+Value mlir::moe::buildWidenedTensor(ImplicitLocOpBuilder &builder,
+                                    Value weight) {
+  auto type = cast<RankedTensorType>(weight.getType());
+  if (type.getElementType().isF32())
+    return weight;
+  Value empty = tensor::EmptyOp::create(builder, type.getShape(),
+                                        builder.getF32Type());
+  AffineMap full = builder.getMultiDimIdentityMap(type.getRank());
+  return buildGeneric(builder, weight, empty, {full, full}, /*reductions=*/0,
+                      [](OpBuilder &b, Location loc, ValueRange x) {
+                        return buildWidened(b, loc, x[0]);
+                      });
+}
+
 Value mlir::moe::buildProduct(ImplicitLocOpBuilder &builder, Value rows,
                               Value weight) {
   OpFoldResult outputs = builder.getIndexAttr(
