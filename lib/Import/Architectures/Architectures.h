@@ -32,24 +32,54 @@ struct CommonDefaults {
   int64_t maxContext;
   double epsilon, rotaryBase;
   std::vector<int64_t> endOfSequence;
+  int64_t headSize = 0; ///< 0: hidden / heads
 };
 
-/// What every decoder's configuration says.
+/// What every decoder's configuration says. Reading fails unless the
+/// activation is SiLU.
 struct CommonConfig {
   int64_t vocabulary, hidden, layers, heads, keyValueHeads, headSize,
       maxContext;
   double epsilon;
-  bool tiedEmbeddings;
+  bool attentionBias, tiedEmbeddings;
   std::vector<int32_t> endOfSequence;
 };
 CommonConfig readCommon(Config &config, const CommonDefaults &defaults);
 
+/// Bounds that keep every product of two sizes within 64 bits and hostile files
+/// from making us build for hours.
+constexpr int64_t kMaxSize = 1 << 24;
+constexpr int64_t kMaxLayers = 4096;
+constexpr int64_t kMaxContext = int64_t(1) << 31;
+constexpr int64_t kMaxExperts = 1 << 16;
+
+/// Routed experts: how many, how many a token goes to, and how wide.
+struct ExpertConfig {
+  int64_t experts, slots, width;
+  bool normalize; ///< scores of the chosen are divided by their sum
+};
+/// `widthKey` names the width. With `mayBeNone` there may be 0 experts;
+/// `defaults.slots` 0: the number must be given.
+ExpertConfig readExperts(Config &config, const ExpertConfig &defaults,
+                         llvm::StringRef widthKey, bool mayBeNone = false);
+
+/// The width of dense blocks.
+int64_t readDenseWidth(Config &config, int64_t otherwise);
+/// How many layers before the first with experts.
+int64_t readLeadingDense(Config &config, int64_t otherwise);
+/// `sliding_window`; null or absent as `otherwise`: all positions.
+std::optional<int64_t> readWindow(Config &config,
+                                  std::optional<int64_t> otherwise);
+/// One of `accepted` for each layer; none where the key is absent.
+std::optional<std::vector<std::string>>
+readLayerTypes(Config &config, int64_t layers,
+               llvm::ArrayRef<llvm::StringRef> accepted);
+/// Fails if `key` is there with another text than `expected`.
+void checkText(Config &config, llvm::StringRef key, llvm::StringRef expected);
+
 /// Frequencies of rotary embedding: default, linear, llama3 and yarn.
 Rotary readRotary(Config &config, int64_t headSize, int64_t maxContext,
                   double defaultBase);
-
-/// Fails unless the activation is SiLU.
-void checkActivation(Config &config);
 
 /// Which layers have experts: all but those in mlp_only_layers, every
 /// decoder_sparse_step-th.
@@ -70,8 +100,8 @@ DecoderLayer makeLayer(const CommonConfig &common, int64_t index,
 GatedMLP makeMLP(llvm::StringRef prefix, int64_t hidden, int64_t width);
 /// Router "gate" and experts with gate_proj, up_proj and down_proj under
 /// `prefix`, as "model.layers.0.mlp.".
-Experts makeExperts(llvm::StringRef prefix, int64_t hidden, int64_t width,
-                    int64_t experts, int64_t slots, bool normalize);
+Experts makeExperts(llvm::StringRef prefix, int64_t hidden,
+                    const ExpertConfig &experts);
 
 } // namespace mlir::moe
 

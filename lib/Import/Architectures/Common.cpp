@@ -6,17 +6,17 @@
 
 #include "Architectures.h"
 
+#include "llvm/ADT/StringExtras.h"
+
 using namespace mlir::moe;
 using llvm::StringRef;
 using llvm::Twine;
 
-namespace {
-// Bounds that keep every product of two sizes within 64 bits and hostile files
-// from making us build for hours.
-constexpr int64_t kMaxSize = 1 << 24;
-constexpr int64_t kMaxLayers = 4096;
-constexpr int64_t kMaxContext = int64_t(1) << 31;
-} // namespace
+static void checkActivation(Config &config) {
+  std::string activation = config.text({"hidden_act"}, "silu");
+  if (activation != "silu" && activation != "swish")
+    config.fail("'hidden_act': expected 'silu', got " + quoted(activation));
+}
 
 CommonConfig mlir::moe::readCommon(Config &config,
                                    const CommonDefaults &defaults) {
@@ -39,8 +39,12 @@ CommonConfig mlir::moe::readCommon(Config &config,
     config.fail("'num_attention_heads': expected a multiple of "
                 "'num_key_value_heads', " +
                 Twine(common.keyValueHeads) + ", got " + Twine(common.heads));
+  std::optional<int64_t> headDefault;
+  if (defaults.headSize)
+    headDefault = defaults.headSize;
   common.headSize =
-      config.integer({"head_dim"}, common.hidden / common.heads, 1, 1 << 16);
+      config.optionalInteger("head_dim", headDefault, 1, 1 << 16)
+          .value_or(common.hidden / common.heads);
   if (common.headSize < 2 || common.headSize % 2 != 0)
     config.fail(
         "'head_dim': expected an even number for rotary embedding, got " +
@@ -49,6 +53,8 @@ CommonConfig mlir::moe::readCommon(Config &config,
   common.maxContext = config.integer({"max_position_embeddings"},
                                      defaults.maxContext, 1, kMaxContext);
   common.epsilon = config.number("rms_norm_eps", defaults.epsilon, 0, 1);
+  checkActivation(config);
+  common.attentionBias = config.boolean("attention_bias", false);
   common.tiedEmbeddings = config.boolean("tie_word_embeddings", false);
   std::vector<int64_t> ends =
       config.has("eos_token_id")
@@ -60,10 +66,59 @@ CommonConfig mlir::moe::readCommon(Config &config,
   return common;
 }
 
-void mlir::moe::checkActivation(Config &config) {
-  std::string activation = config.text({"hidden_act"}, "silu");
-  if (activation != "silu" && activation != "swish")
-    config.fail("'hidden_act': expected 'silu', got " + quoted(activation));
+ExpertConfig mlir::moe::readExperts(Config &config,
+                                    const ExpertConfig &defaults,
+                                    StringRef widthKey, bool mayBeNone) {
+  ExpertConfig result;
+  result.experts = config.integer(
+      {"num_experts", "num_local_experts", "n_routed_experts"},
+      defaults.experts, mayBeNone ? 0 : 1, kMaxExperts);
+  StringRef slots = "num_experts_per_tok";
+  if (!defaults.slots && !config.has(slots))
+    config.fail("'" + slots + "': expected a number, got none");
+  result.slots = config.integer({slots}, defaults.slots, 1,
+                                result.experts ? result.experts : kMaxExperts);
+  result.width = config.integer({widthKey}, defaults.width, 1, kMaxSize);
+  result.normalize = config.boolean("norm_topk_prob", defaults.normalize);
+  return result;
+}
+
+int64_t mlir::moe::readDenseWidth(Config &config, int64_t otherwise) {
+  return config.integer({"intermediate_size"}, otherwise, 1, kMaxSize);
+}
+
+int64_t mlir::moe::readLeadingDense(Config &config, int64_t otherwise) {
+  return config.integer({"first_k_dense_replace"}, otherwise, 0, kMaxLayers);
+}
+
+std::optional<int64_t>
+mlir::moe::readWindow(Config &config, std::optional<int64_t> otherwise) {
+  return config.optionalInteger("sliding_window", otherwise, 1, kMaxContext);
+}
+
+std::optional<std::vector<std::string>>
+mlir::moe::readLayerTypes(Config &config, int64_t layers,
+                          llvm::ArrayRef<StringRef> accepted) {
+  std::optional<std::vector<std::string>> types = config.texts("layer_types");
+  if (!types)
+    return types;
+  if (static_cast<int64_t>(types->size()) != layers) {
+    config.fail("'layer_types': expected " + Twine(layers) +
+                " entries, one a layer, got " + Twine(types->size()));
+    return std::nullopt;
+  }
+  for (const std::string &type : *types)
+    if (!llvm::is_contained(accepted, type))
+      config.fail("'layer_types': expected " + llvm::join(accepted, " or ") +
+                  ", got " + quoted(type));
+  return types;
+}
+
+void mlir::moe::checkText(Config &config, StringRef key, StringRef expected) {
+  std::string text = config.text({key}, expected);
+  if (text != expected)
+    config.fail("'" + key + "': expected " + quoted(expected) + ", got " +
+                quoted(text));
 }
 
 bool SparseLayers::hasExperts(int64_t layer) const {
@@ -127,15 +182,16 @@ GatedMLP mlir::moe::makeMLP(StringRef prefix, int64_t hidden, int64_t width) {
           {name + "down_proj.weight", "", width, hidden}};
 }
 
-Experts mlir::moe::makeExperts(StringRef prefix, int64_t hidden, int64_t width,
-                               int64_t experts, int64_t slots, bool normalize) {
+Experts mlir::moe::makeExperts(StringRef prefix, int64_t hidden,
+                               const ExpertConfig &experts) {
   std::string name = prefix.str();
   Experts result;
-  result.router = {
-      {name + "gate.weight", "", hidden, experts}, slots, normalize};
-  result.experts = experts;
+  result.router = {{name + "gate.weight", "", hidden, experts.experts},
+                   experts.slots,
+                   experts.normalize};
+  result.experts = experts.experts;
   result.hidden = hidden;
-  result.width = width;
+  result.width = experts.width;
   result.gate = {name + "experts.", ".gate_proj.weight"};
   result.up = {name + "experts.", ".up_proj.weight"};
   result.down = {name + "experts.", ".down_proj.weight"};

@@ -12,13 +12,9 @@ using namespace mlir::moe;
 Decoder mlir::moe::describeMixtral(Config &config) {
   CommonDefaults defaults{32000, 4096, 32, 32, 8, 131072, 1e-5, 1e6, {2}};
   CommonConfig common = readCommon(config, defaults);
-  checkActivation(config);
-  int64_t width = config.integer({"intermediate_size"}, 14336, 1, 1 << 24);
-  int64_t experts =
-      config.integer({"num_local_experts", "num_experts"}, 8, 1, 1 << 16);
-  int64_t slots = config.integer({"num_experts_per_tok"}, 2, 1, experts);
-  std::optional<int64_t> window = config.optionalInteger(
-      "sliding_window", std::nullopt, 1, int64_t(1) << 31);
+  ExpertConfig experts = readExperts(config, {8, 2, 14336}, "intermediate_size");
+  experts.normalize = true;
+  std::optional<int64_t> window = readWindow(config, std::nullopt);
 
   Decoder decoder =
       makeDecoder(common, readRotary(config, common.headSize, common.maxContext,
@@ -28,8 +24,7 @@ Decoder mlir::moe::describeMixtral(Config &config) {
                                    /*outputBias=*/false);
     layer.attention.window = window;
     std::string prefix = layer.prefix + "block_sparse_moe.";
-    Experts block = makeExperts(prefix, common.hidden, width, experts, slots,
-                                /*normalize=*/true);
+    Experts block = makeExperts(prefix, common.hidden, experts);
     block.gate = {prefix + "experts.", ".w1.weight"};
     block.up = {prefix + "experts.", ".w3.weight"};
     block.down = {prefix + "experts.", ".w2.weight"};

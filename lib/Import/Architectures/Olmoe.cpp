@@ -12,13 +12,8 @@ using namespace mlir::moe;
 Decoder mlir::moe::describeOlmoe(Config &config) {
   CommonDefaults defaults{50304, 2048, 16, 16, 0, 4096, 1e-5, 1e4, {50279}};
   CommonConfig common = readCommon(config, defaults);
-  checkActivation(config);
-  int64_t width = config.integer({"intermediate_size"}, 2048, 1, 1 << 24);
-  int64_t experts =
-      config.integer({"num_experts", "num_local_experts"}, 64, 1, 1 << 16);
-  int64_t slots = config.integer({"num_experts_per_tok"}, 8, 1, experts);
-  bool normalize = config.boolean("norm_topk_prob", false),
-       bias = config.boolean("attention_bias", false);
+  ExpertConfig experts =
+      readExperts(config, {64, 8, 2048, false}, "intermediate_size");
   std::optional<double> clip = config.optionalNumber("clip_qkv");
   if (clip && *clip <= 0)
     config.fail("'clip_qkv': expected a number above 0 or null, got " +
@@ -28,7 +23,8 @@ Decoder mlir::moe::describeOlmoe(Config &config) {
       makeDecoder(common, readRotary(config, common.headSize, common.maxContext,
                                      defaults.rotaryBase));
   decoder.getLayer = [=](int64_t index) {
-    DecoderLayer layer = makeLayer(common, index, bias, bias);
+    DecoderLayer layer = makeLayer(common, index, common.attentionBias,
+                                   common.attentionBias);
     Attention &attention = layer.attention;
     attention.clip = clip;
     attention.queryKeyNorm = Attention::QueryKeyNorm::wholeProjection;
@@ -36,8 +32,8 @@ Decoder mlir::moe::describeOlmoe(Config &config) {
                            attention.query.outputs, common.epsilon};
     attention.keyNorm = {layer.prefix + "self_attn.k_norm.weight",
                          attention.key.outputs, common.epsilon};
-    layer.feedForward = makeExperts(layer.prefix + "mlp.", common.hidden, width,
-                                    experts, slots, normalize);
+    layer.feedForward =
+        makeExperts(layer.prefix + "mlp.", common.hidden, experts);
     return layer;
   };
   return decoder;

@@ -20,20 +20,12 @@ std::vector<std::optional<int64_t>> readWindows(Config &config,
       config.optionalInteger("sliding_window", 4096, 0, int64_t(1) << 31);
   int64_t count =
       config.integer({"max_window_layers"}, 28, 0, int64_t(1) << 31);
-  std::optional<std::vector<std::string>> types = config.texts("layer_types");
-  if (types && static_cast<int64_t>(types->size()) != layers) {
-    config.fail("'layer_types': expected " + llvm::Twine(layers) +
-                " entries, one a layer, got " + llvm::Twine(types->size()));
-    types = std::nullopt;
-  }
+  std::optional<std::vector<std::string>> types =
+      readLayerTypes(config, layers, {"full_attention", "sliding_attention"});
   std::vector<std::optional<int64_t>> windows(layers);
   for (int64_t layer = 0; layer < layers; ++layer) {
     bool slides = types ? (*types)[layer] == "sliding_attention"
                         : enabled && layer % 2 == 0 && layer < count;
-    if (types && !slides && (*types)[layer] != "full_attention")
-      config.fail(
-          "'layer_types': expected full_attention or sliding_attention, got " +
-          quoted((*types)[layer]));
     if (!slides)
       continue;
     if (!enabled || !window || *window < 1)
@@ -50,17 +42,13 @@ std::vector<std::optional<int64_t>> readWindows(Config &config,
 Decoder mlir::moe::describeQwen2Moe(Config &config) {
   CommonDefaults defaults{151936, 2048, 24, 16, 16, 32768, 1e-6, 1e4, {}};
   CommonConfig common = readCommon(config, defaults);
-  checkActivation(config);
-  int64_t denseWidth = config.integer({"intermediate_size"}, 5632, 1, 1 << 24);
-  int64_t width = config.integer({"moe_intermediate_size"}, 1408, 1, 1 << 24);
-  int64_t sharedWidth =
-      config.integer({"shared_expert_intermediate_size"}, 5632, 1, 1 << 24);
-  int64_t experts =
-      config.integer({"num_experts", "num_local_experts"}, 60, 0, 1 << 16);
-  int64_t slots = config.integer({"num_experts_per_tok"}, 4, 1,
-                                 experts ? experts : 1 << 16);
-  bool normalize = config.boolean("norm_topk_prob", false),
-       bias = config.boolean("qkv_bias", true);
+  int64_t denseWidth = readDenseWidth(config, 5632);
+  ExpertConfig experts =
+      readExperts(config, {60, 4, 1408, false}, "moe_intermediate_size",
+                  /*mayBeNone=*/true);
+  int64_t sharedWidth = config.integer({"shared_expert_intermediate_size"},
+                                       5632, 1, kMaxSize);
+  bool bias = config.boolean("qkv_bias", true);
   SparseLayers sparse = readSparseLayers(config, common.layers);
   std::vector<std::optional<int64_t>> windows =
       readWindows(config, common.layers);
@@ -72,12 +60,11 @@ Decoder mlir::moe::describeQwen2Moe(Config &config) {
     DecoderLayer layer = makeLayer(common, index, bias, /*outputBias=*/false);
     layer.attention.window = windows[index];
     std::string prefix = layer.prefix + "mlp.";
-    if (experts == 0 || !sparse.hasExperts(index)) {
+    if (experts.experts == 0 || !sparse.hasExperts(index)) {
       layer.feedForward = makeMLP(prefix, common.hidden, denseWidth);
       return layer;
     }
-    Experts block =
-        makeExperts(prefix, common.hidden, width, experts, slots, normalize);
+    Experts block = makeExperts(prefix, common.hidden, experts);
     block.shared = SharedExpert{
         makeMLP(prefix + "shared_expert.", common.hidden, sharedWidth),
         {prefix + "shared_expert_gate.weight", "", common.hidden, 1}};
