@@ -77,9 +77,12 @@ readLayerTypes(Config &config, int64_t layers,
 /// Fails if `key` is there with another text than `expected`.
 void checkText(Config &config, llvm::StringRef key, llvm::StringRef expected);
 
-/// Frequencies of rotary embedding: default, linear, llama3 and yarn.
+/// Frequencies of rotary embedding: default, linear, llama3 and yarn. With a
+/// `defaultShare` only the first entries of a head may turn, that share of them
+/// unless `partial_rotary_factor` is there.
 Rotary readRotary(Config &config, int64_t headSize, int64_t maxContext,
-                  double defaultBase);
+                  double defaultBase,
+                  std::optional<double> defaultShare = std::nullopt);
 
 /// Which layers have experts: all but those in mlp_only_layers, every
 /// decoder_sparse_step-th.
@@ -98,8 +101,10 @@ DecoderLayer makeLayer(const CommonConfig &common, int64_t index,
                        bool projectionBias, bool outputBias);
 /// gate_proj, up_proj and down_proj under `prefix`.
 GatedMLP makeMLP(llvm::StringRef prefix, int64_t hidden, int64_t width);
-/// Router "gate" and experts with gate_proj, up_proj and down_proj under
-/// `prefix`, as "model.layers.0.mlp.".
+/// Weights divided by their sum, to which `epsilon` is added.
+AttributeMaker<NormalizationAttrInterface> sumToOne(double epsilon);
+/// A router "gate" by softmax and experts with gate_proj, up_proj and down_proj
+/// under `prefix`, as "model.layers.0.mlp.".
 Experts makeExperts(llvm::StringRef prefix, int64_t hidden,
                     const ExpertConfig &experts);
 

@@ -42,9 +42,8 @@ CommonConfig mlir::moe::readCommon(Config &config,
   std::optional<int64_t> headDefault;
   if (defaults.headSize)
     headDefault = defaults.headSize;
-  common.headSize =
-      config.optionalInteger("head_dim", headDefault, 1, 1 << 16)
-          .value_or(common.hidden / common.heads);
+  common.headSize = config.optionalInteger("head_dim", headDefault, 1, 1 << 16)
+                        .value_or(common.hidden / common.heads);
   if (common.headSize < 2 || common.headSize % 2 != 0)
     config.fail(
         "'head_dim': expected an even number for rotary embedding, got " +
@@ -70,9 +69,9 @@ ExpertConfig mlir::moe::readExperts(Config &config,
                                     const ExpertConfig &defaults,
                                     StringRef widthKey, bool mayBeNone) {
   ExpertConfig result;
-  result.experts = config.integer(
-      {"num_experts", "num_local_experts", "n_routed_experts"},
-      defaults.experts, mayBeNone ? 0 : 1, kMaxExperts);
+  result.experts =
+      config.integer({"num_experts", "num_local_experts", "n_routed_experts"},
+                     defaults.experts, mayBeNone ? 0 : 1, kMaxExperts);
   StringRef slots = "num_experts_per_tok";
   if (!defaults.slots && !config.has(slots))
     config.fail("'" + slots + "': expected a number, got none");
@@ -91,8 +90,8 @@ int64_t mlir::moe::readLeadingDense(Config &config, int64_t otherwise) {
   return config.integer({"first_k_dense_replace"}, otherwise, 0, kMaxLayers);
 }
 
-std::optional<int64_t>
-mlir::moe::readWindow(Config &config, std::optional<int64_t> otherwise) {
+std::optional<int64_t> mlir::moe::readWindow(Config &config,
+                                             std::optional<int64_t> otherwise) {
   return config.optionalInteger("sliding_window", otherwise, 1, kMaxContext);
 }
 
@@ -182,13 +181,26 @@ GatedMLP mlir::moe::makeMLP(StringRef prefix, int64_t hidden, int64_t width) {
           {name + "down_proj.weight", "", width, hidden}};
 }
 
+AttributeMaker<NormalizationAttrInterface> mlir::moe::sumToOne(double epsilon) {
+  return [=](mlir::MLIRContext *context) {
+    auto type = mlir::Float32Type::get(context);
+    return SumToOneAttr::get(context, epsilon
+                                          ? mlir::FloatAttr::get(type, epsilon)
+                                          : mlir::FloatAttr());
+  };
+}
+
 Experts mlir::moe::makeExperts(StringRef prefix, int64_t hidden,
                                const ExpertConfig &experts) {
   std::string name = prefix.str();
   Experts result;
-  result.router = {{name + "gate.weight", "", hidden, experts.experts},
-                   experts.slots,
-                   experts.normalize};
+  result.router.projection = {name + "gate.weight", "", hidden,
+                              experts.experts};
+  result.router.policy = [=](mlir::MLIRContext *context) {
+    return TopKAttr::get(context, experts.slots);
+  };
+  if (experts.normalize)
+    result.router.normalization = sumToOne(0);
   result.experts = experts.experts;
   result.hidden = hidden;
   result.width = experts.width;

@@ -12,8 +12,9 @@ using namespace mlir::moe;
 Decoder mlir::moe::describeMixtral(Config &config) {
   CommonDefaults defaults{32000, 4096, 32, 32, 8, 131072, 1e-5, 1e6, {2}};
   CommonConfig common = readCommon(config, defaults);
-  ExpertConfig experts = readExperts(config, {8, 2, 14336}, "intermediate_size");
-  experts.normalize = true;
+  ExpertConfig experts =
+      readExperts(config, {8, 2, 14336, true}, "intermediate_size");
+  experts.normalize = true; // whatever the file says
   std::optional<int64_t> window = readWindow(config, std::nullopt);
 
   Decoder decoder =

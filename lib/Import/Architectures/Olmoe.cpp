@@ -23,8 +23,8 @@ Decoder mlir::moe::describeOlmoe(Config &config) {
       makeDecoder(common, readRotary(config, common.headSize, common.maxContext,
                                      defaults.rotaryBase));
   decoder.getLayer = [=](int64_t index) {
-    DecoderLayer layer = makeLayer(common, index, common.attentionBias,
-                                   common.attentionBias);
+    DecoderLayer layer =
+        makeLayer(common, index, common.attentionBias, common.attentionBias);
     Attention &attention = layer.attention;
     attention.clip = clip;
     attention.queryKeyNorm = Attention::QueryKeyNorm::wholeProjection;

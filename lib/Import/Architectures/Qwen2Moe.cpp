@@ -46,8 +46,8 @@ Decoder mlir::moe::describeQwen2Moe(Config &config) {
   ExpertConfig experts =
       readExperts(config, {60, 4, 1408, false}, "moe_intermediate_size",
                   /*mayBeNone=*/true);
-  int64_t sharedWidth = config.integer({"shared_expert_intermediate_size"},
-                                       5632, 1, kMaxSize);
+  int64_t sharedWidth =
+      config.integer({"shared_expert_intermediate_size"}, 5632, 1, kMaxSize);
   bool bias = config.boolean("qkv_bias", true);
   SparseLayers sparse = readSparseLayers(config, common.layers);
   std::vector<std::optional<int64_t>> windows =
@@ -67,7 +67,7 @@ Decoder mlir::moe::describeQwen2Moe(Config &config) {
     Experts block = makeExperts(prefix, common.hidden, experts);
     block.shared = SharedExpert{
         makeMLP(prefix + "shared_expert.", common.hidden, sharedWidth),
-        {prefix + "shared_expert_gate.weight", "", common.hidden, 1}};
+        Linear{prefix + "shared_expert_gate.weight", "", common.hidden, 1}};
     layer.feedForward = block;
     return layer;
   };

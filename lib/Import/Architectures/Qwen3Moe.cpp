@@ -25,8 +25,8 @@ Decoder mlir::moe::describeQwen3Moe(Config &config) {
       makeDecoder(common, readRotary(config, common.headSize, common.maxContext,
                                      defaults.rotaryBase));
   decoder.getLayer = [=](int64_t index) {
-    DecoderLayer layer = makeLayer(common, index, common.attentionBias,
-                                   common.attentionBias);
+    DecoderLayer layer =
+        makeLayer(common, index, common.attentionBias, common.attentionBias);
     Attention &attention = layer.attention;
     attention.window = window;
     attention.queryKeyNorm = Attention::QueryKeyNorm::perHead;

@@ -35,12 +35,10 @@ void scaleLinear(Config &parameters, Rotary &rotary) {
     frequency /= factor;
 }
 
-void scaleLlama3(Config &parameters, Rotary &rotary, int64_t maxContext) {
+void scaleLlama3(Config &parameters, Rotary &rotary, double original) {
   double factor = parameters.number("factor", 1, 1e-9, kMaxFactor);
   double low = parameters.number("low_freq_factor", 1, 1e-9, kMaxFactor);
   double high = parameters.number("high_freq_factor", 4, 1e-9, kMaxFactor);
-  double original = parameters.number("original_max_position_embeddings",
-                                      static_cast<double>(maxContext), 1, 1e12);
   if (high <= low) {
     parameters.fail(
         "'high_freq_factor': expected more than 'low_freq_factor', got " +
@@ -62,9 +60,7 @@ void scaleLlama3(Config &parameters, Rotary &rotary, int64_t maxContext) {
 }
 
 void scaleYarn(Config &parameters, Rotary &rotary, int64_t size, double base,
-               int64_t maxContext) {
-  double original = parameters.number("original_max_position_embeddings",
-                                      static_cast<double>(maxContext), 1, 1e12);
+               double original, int64_t maxContext) {
   double factor =
       parameters.number("factor", maxContext / original, 1e-9, kMaxFactor);
   auto getScale = [](double scale, double weight) {
@@ -116,7 +112,8 @@ void scaleYarn(Config &parameters, Rotary &rotary, int64_t size, double base,
 } // namespace
 
 Rotary mlir::moe::readRotary(Config &config, int64_t headSize,
-                             int64_t maxContext, double defaultBase) {
+                             int64_t maxContext, double defaultBase,
+                             std::optional<double> defaultShare) {
   double base = config.number("rope_theta", defaultBase, 1e-6, 1e18);
   static const llvm::json::Object kNone;
   const llvm::json::Object *object =
@@ -124,22 +121,39 @@ Rotary mlir::moe::readRotary(Config &config, int64_t headSize,
   Config parameters(object ? *object : kNone,
                     (config.getName() + ": rotary embedding").str());
   base = parameters.number("rope_theta", base, 1e-6, 1e18);
-  if (parameters.number("partial_rotary_factor",
-                        config.number("partial_rotary_factor", 1, 0, 1), 0,
-                        1) != 1)
+  // Parameters of each kind of layer are objects in the object.
+  if (object && llvm::any_of(*object, [](const auto &entry) {
+        return entry.second.kind() == llvm::json::Value::Object;
+      }))
+    parameters.fail("expected one set of parameters for all layers, got "
+                    "several");
+  double share = parameters.number(
+      "partial_rotary_factor",
+      config.number("partial_rotary_factor", defaultShare.value_or(1), 0, 1), 0,
+      1);
+  if (!defaultShare && share != 1)
     config.fail("'partial_rotary_factor': expected 1, got another number; it "
                 "is not supported for this architecture");
+  int64_t size = static_cast<int64_t>(headSize * share);
+  if (size < 2 || size % 2 != 0)
+    config.fail("'partial_rotary_factor': expected an even number of entries "
+                "to turn in heads of " +
+                Twine(headSize) + ", got " + Twine(size));
 
   Rotary rotary;
-  for (float power : getPowers(base, headSize))
+  for (float power : getPowers(base, size))
     rotary.inverseFrequencies.push_back(1.0f / power);
   std::string type = parameters.text({"rope_type", "type"}, "default");
+  // Some configurations have this beside the parameters, and mean it more.
+  StringRef key = "original_max_position_embeddings";
+  double original =
+      (config.has(key) ? config : parameters).number(key, maxContext, 1, 1e12);
   if (type == "linear")
     scaleLinear(parameters, rotary);
   else if (type == "llama3")
-    scaleLlama3(parameters, rotary, maxContext);
+    scaleLlama3(parameters, rotary, original);
   else if (type == "yarn")
-    scaleYarn(parameters, rotary, headSize, base, maxContext);
+    scaleYarn(parameters, rotary, size, base, original, maxContext);
   else if (type != "default")
     parameters.fail(
         "'rope_type': expected default, linear, llama3 or yarn, got " +

@@ -56,10 +56,13 @@ Value mlir::moe::buildAttention(FunctionScope &scope, Value rows,
   Value query = buildLinear(scope, rows, attention.query);
   Value key = buildLinear(scope, rows, attention.key);
   Value value = buildLinear(scope, rows, attention.value);
-  if (attention.queryKeyNorm == Attention::QueryKeyNorm::wholeProjection) {
+  auto normalise = [&](Attention::QueryKeyNorm where) {
+    if (attention.queryKeyNorm != where)
+      return;
     query = buildRMSNorm(scope, query, attention.queryNorm);
     key = buildRMSNorm(scope, key, attention.keyNorm);
-  }
+  };
+  normalise(Attention::QueryKeyNorm::wholeProjection);
   if (attention.clip) {
     query = clip(builder, query, *attention.clip);
     key = clip(builder, key, *attention.clip);
@@ -69,14 +72,15 @@ Value mlir::moe::buildAttention(FunctionScope &scope, Value rows,
   key = splitHeads(builder, key, attention.keyValueHeads, attention.headSize);
   value =
       splitHeads(builder, value, attention.keyValueHeads, attention.headSize);
-  if (attention.queryKeyNorm == Attention::QueryKeyNorm::perHead) {
-    query = buildRMSNorm(scope, query, attention.queryNorm);
-    key = buildRMSNorm(scope, key, attention.keyNorm);
+  normalise(Attention::QueryKeyNorm::perHead);
+  if (attention.rotary != RotaryLayout::none) {
+    query = buildRotary(scope, query, state.rotary, attention.rotary);
+    key = buildRotary(scope, key, state.rotary, attention.rotary);
   }
-  if (attention.rotary) {
-    query = buildRotaryHalfSplit(scope, query, state.rotary);
-    key = buildRotaryHalfSplit(scope, key, state.rotary);
-  }
+  normalise(Attention::QueryKeyNorm::perHeadRotated);
+  if (attention.temperature)
+    query =
+        buildTemperature(scope, query, state.positions, *attention.temperature);
 
   buildCacheUpdate(scope, key, state, 0);
   buildCacheUpdate(scope, value, state, 1);

@@ -10,9 +10,11 @@
 
 #include "../Model.h"
 #include "moe/Dialect/MoE/IR/Builders.h"
+#include "moe/Dialect/MoE/IR/MoE.h"
 
 #include "mlir/Dialect/Utils/StructuredOpsUtils.h"
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -49,7 +51,8 @@ Value buildWidened(OpBuilder &builder, Location loc, Value value);
 // Norm.cpp
 //===----------------------------------------------------------------------===//
 
-/// x / sqrt(mean(x^2) + epsilon) * weight over the last dimension.
+/// x / sqrt(mean(x^2) + epsilon) * weight over the last dimension. An empty
+/// `weight`: none.
 struct RMSNorm {
   std::string weight;
   int64_t size = 0;
@@ -58,22 +61,28 @@ struct RMSNorm {
 Value buildRMSNorm(FunctionScope &scope, Value x, const RMSNorm &norm);
 
 //===----------------------------------------------------------------------===//
-// Rotary.cpp: rotary position embedding, element i with element i + size / 2
+// Rotary.cpp: rotary position embedding
 //===----------------------------------------------------------------------===//
 
-/// Angles turned per position, and the factor of cosine and sine.
+/// Which entries of a head turn together: i with i + half, or 2i with 2i + 1.
+/// None: positions do not enter.
+enum class RotaryLayout { none, halves, pairs };
+
+/// Angles turned per position, one for two entries, and the factor of cosine
+/// and sine.
 struct Rotary {
   std::vector<float> inverseFrequencies;
   float scaling = 1;
 };
 struct RotaryTables {
-  Value cosine, sine; ///< [tokens, size / 2]
+  Value cosine, sine; ///< [tokens, half the entries that turn]
 };
 RotaryTables buildRotaryTables(FunctionScope &scope, Value positions,
                                const Rotary &rotary);
-/// `x` is [tokens, heads, size].
-Value buildRotaryHalfSplit(FunctionScope &scope, Value x,
-                           const RotaryTables &tables);
+/// Turns the first entries of each head of `x` [tokens, heads, size], as many
+/// as there are angles for; the others stay.
+Value buildRotary(FunctionScope &scope, Value x, const RotaryTables &tables,
+                  RotaryLayout layout);
 
 //===----------------------------------------------------------------------===//
 // Cache.cpp and CachedAttention.cpp: what attention of any kind is made of
@@ -121,11 +130,21 @@ Value buildCachedAttention(FunctionScope &scope, Value queries, Value sinks,
                            const CachedAttention &attention);
 
 //===----------------------------------------------------------------------===//
-// Attention.cpp: grouped-query attention
+// Attention.cpp: grouped-query attention; Temperature.cpp
 //===----------------------------------------------------------------------===//
 
+/// Scores grow with the context: queries of position p are multiplied by
+/// 1 + scale * log(1 + floor((p + 1) / floorScale)).
+struct Temperature {
+  double floorScale = 1, scale = 0;
+};
+/// `queries` is [tokens, heads, size].
+Value buildTemperature(FunctionScope &scope, Value queries, Value positions,
+                       const Temperature &temperature);
+
 struct Attention {
-  enum class QueryKeyNorm { none, wholeProjection, perHead };
+  /// Per head: before or after rotary embedding.
+  enum class QueryKeyNorm { none, wholeProjection, perHead, perHeadRotated };
 
   int64_t heads = 0, keyValueHeads = 0, headSize = 0;
   Linear query, key, value, output;
@@ -133,7 +152,8 @@ struct Attention {
       clip; ///< bound on the absolute value of queries, keys and values
   QueryKeyNorm queryKeyNorm = QueryKeyNorm::none;
   RMSNorm queryNorm, keyNorm;
-  bool rotary = true;                   ///< false: positions do not enter
+  RotaryLayout rotary = RotaryLayout::halves;
+  std::optional<Temperature> temperature;
   std::optional<int64_t> window, chunk; ///< see CachedAttention
   std::optional<double> scale; ///< of the scores; none: 1 / sqrt(headSize)
   std::string sinks;           ///< a weight [heads], see buildCachedAttention
@@ -157,23 +177,34 @@ Value buildGatedMLP(FunctionScope &scope, Value rows, const GatedMLP &mlp);
 /// 1 / (1 + exp(-x)) of one number.
 Value buildSigmoid(OpBuilder &builder, Location loc, Value x);
 
-/// The k experts with the highest softmax score; `normalize` divides their
-/// scores by their sum.
-struct TopKRouter {
+/// Makes an attribute of `moe.select` once there is a context.
+template <typename Attr>
+using AttributeMaker = std::function<Attr(MLIRContext *context)>;
+/// One without parameters: `made<SigmoidAttr>()`.
+template <typename Attr> auto made() {
+  return [](MLIRContext *context) { return Attr::get(context); };
+}
+
+/// Logits by a product, then `moe.select`.
+struct Router {
   Linear projection;
-  int64_t slots = 0;
-  bool normalize = false;
+  std::string selectionBias; ///< a weight [experts] that takes part in the
+                             ///< choice alone; empty: none
+  AttributeMaker<SelectionPolicyAttrInterface> policy;
+  AttributeMaker<ScoreAttrInterface> score = made<SoftmaxAttr>();
+  AttributeMaker<NormalizationAttrInterface> normalization = made<KeepAttr>();
+  double scale = 1; ///< of the weights
 };
-Value buildRouter(FunctionScope &scope, Value rows, const TopKRouter &router);
+Value buildRouter(FunctionScope &scope, Value rows, const Router &router);
 
 /// An MLP beside the routed experts; its output is multiplied by the logistic
-/// function of `gate`.
+/// function of `gate`, if there is one.
 struct SharedExpert {
   GatedMLP mlp;
-  Linear gate;
+  std::optional<Linear> gate;
 };
 struct Experts {
-  TopKRouter router;
+  Router router;
   int64_t experts = 0, hidden = 0, width = 0;
   ExpertTensors gate, up, down;
   std::optional<SharedExpert> shared;

@@ -45,14 +45,16 @@ Value buildRouted(FunctionScope &scope, Value rows, Value routing,
   return op.getResult();
 }
 
-/// routed + sigmoid(gate(rows)) * mlp(rows)
+/// routed + mlp(rows), or routed + sigmoid(gate(rows)) * mlp(rows).
 Value buildShared(FunctionScope &scope, Value rows, Value routed,
                   const SharedExpert &shared) {
   FunctionScope::Block block(scope, "shared_expert");
   ImplicitLocOpBuilder &builder = scope.builder;
   Value output = buildGatedMLP(scope, rows, shared.mlp);
+  if (!shared.gate)
+    return buildResidualAdd(builder, routed, output);
   Value gate = buildElementwise(builder, builder.getLoc(),
-                                buildLinear(scope, rows, shared.gate),
+                                buildLinear(scope, rows, *shared.gate),
                                 [](OpBuilder &b, Location loc, ValueRange x) {
                                   return buildSigmoid(b, loc, x[0]);
                                 });

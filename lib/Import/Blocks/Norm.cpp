@@ -17,11 +17,9 @@ using namespace mlir::moe;
 Value mlir::moe::buildRMSNorm(FunctionScope &scope, Value x,
                               const RMSNorm &norm) {
   ImplicitLocOpBuilder &builder = scope.builder;
-  Value weight = scope.getWeight(norm.weight, {norm.size});
   unsigned rank = cast<RankedTensorType>(x.getType()).getRank();
   AffineMap full = builder.getMultiDimIdentityMap(rank),
             row = full.dropResult(rank - 1);
-  AffineMap last = AffineMap::get(rank, 0, builder.getAffineDimExpr(rank - 1));
 
   SmallVector<OpFoldResult> sizes =
       tensor::getMixedSizes(builder, builder.getLoc(), x);
@@ -54,10 +52,20 @@ Value mlir::moe::buildRMSNorm(FunctionScope &scope, Value x,
                                      math::SqrtOp::create(b, loc, shifted));
       });
   Value empty = tensor::EmptyOp::create(builder, sizes, builder.getF32Type());
+  SmallVector<Value> inputs{x, scale};
+  SmallVector<AffineMap> maps{full, row, full};
+  if (!norm.weight.empty()) {
+    inputs.push_back(scope.getWeight(norm.weight, {norm.size}));
+    maps.insert(maps.end() - 1,
+                AffineMap::get(rank, 0, builder.getAffineDimExpr(rank - 1)));
+  }
   return buildGeneric(
-      builder, {x, scale, weight}, empty, {full, row, last, full},
-      /*reductions=*/0, [](OpBuilder &b, Location loc, ValueRange v) -> Value {
+      builder, inputs, empty, maps, /*reductions=*/0,
+      [&](OpBuilder &b, Location loc, ValueRange v) -> Value {
         Value scaled = arith::MulFOp::create(b, loc, v[0], v[1]);
-        return arith::MulFOp::create(b, loc, scaled, buildWidened(b, loc, v[2]));
+        return norm.weight.empty()
+                   ? scaled
+                   : arith::MulFOp::create(b, loc, scaled,
+                                           buildWidened(b, loc, v[2]));
       });
 }

@@ -1,7 +1,7 @@
 //===- Rotary.cpp - Rotary position embedding -----------------------------===//
 //
-// Cosine and sine once per forward pass, and the rotation of queries and keys
-// (half-split layout).
+// Cosine and sine once per forward pass, and the rotation of the first entries
+// of each head of queries and keys.
 //
 //===----------------------------------------------------------------------===//
 
@@ -57,31 +57,50 @@ RotaryTables mlir::moe::buildRotaryTables(FunctionScope &scope, Value positions,
   return {cosine, sine};
 }
 
-Value mlir::moe::buildRotaryHalfSplit(FunctionScope &scope, Value x,
-                                      const RotaryTables &tables) {
+namespace {
+/// Every `stride`-th entry of a head, `count` of them from `begin`.
+struct Part {
+  int64_t begin, count, stride;
+};
+} // namespace
+
+Value mlir::moe::buildRotary(FunctionScope &scope, Value x,
+                             const RotaryTables &tables, RotaryLayout layout) {
   ImplicitLocOpBuilder &builder = scope.builder;
-  int64_t half = cast<RankedTensorType>(x.getType()).getDimSize(2) / 2;
+  int64_t size = cast<RankedTensorType>(x.getType()).getDimSize(2),
+          half = cast<RankedTensorType>(tables.cosine.getType()).getDimSize(1);
   SmallVector<OpFoldResult> sizes =
       tensor::getMixedSizes(builder, builder.getLoc(), x);
   Value result = tensor::EmptyOp::create(builder, sizes, builder.getF32Type());
 
   SmallVector<OpFoldResult> offsets(3, builder.getIndexAttr(0)),
       strides(3, builder.getIndexAttr(1));
-  sizes[2] = builder.getIndexAttr(half);
-  auto takeHalf = [&](Value tensor, int64_t begin) -> Value {
-    offsets[2] = builder.getIndexAttr(begin);
+  auto place = [&](const Part &part) {
+    offsets[2] = builder.getIndexAttr(part.begin);
+    sizes[2] = builder.getIndexAttr(part.count);
+    strides[2] = builder.getIndexAttr(part.stride);
+  };
+  auto take = [&](Value tensor, const Part &part) -> Value {
+    place(part);
     return tensor::ExtractSliceOp::create(builder, tensor, offsets, sizes,
                                           strides);
   };
-  Value first = takeHalf(x, 0), second = takeHalf(x, half);
+  auto put = [&](Value value, const Part &part) {
+    place(part);
+    result = tensor::InsertSliceOp::create(builder, value, result, offsets,
+                                           sizes, strides);
+  };
 
+  bool pairs = layout == RotaryLayout::pairs;
+  Part even{0, half, pairs ? 2 : 1}, odd{pairs ? 1 : half, half, even.stride};
+  Value first = take(x, even), second = take(x, odd);
   AffineMap full = builder.getMultiDimIdentityMap(3),
             table = full.dropResult(1);
-  auto rotate = [&](Value along, Value across, int64_t begin, bool negated) {
+  auto rotate = [&](Value along, Value across, const Part &part, bool negated) {
     // along * cosine -/+ across * sine
     Value rotated =
         buildGeneric(builder, {along, across, tables.cosine, tables.sine},
-                     takeHalf(result, begin), {full, full, table, table, full},
+                     take(result, part), {full, full, table, table, full},
                      /*reductions=*/0,
                      [&](OpBuilder &b, Location loc, ValueRange v) -> Value {
                        Value kept = arith::MulFOp::create(b, loc, v[0], v[2]),
@@ -90,11 +109,13 @@ Value mlir::moe::buildRotaryHalfSplit(FunctionScope &scope, Value x,
                          return arith::SubFOp::create(b, loc, kept, turned);
                        return arith::AddFOp::create(b, loc, kept, turned);
                      });
-    offsets[2] = builder.getIndexAttr(begin);
-    result = tensor::InsertSliceOp::create(builder, rotated, result, offsets,
-                                           sizes, strides);
+    put(rotated, part);
   };
-  rotate(first, second, 0, /*negated=*/true);
-  rotate(second, first, half, /*negated=*/false);
+  rotate(first, second, even, /*negated=*/true);
+  rotate(second, first, odd, /*negated=*/false);
+  if (2 * half < size) {
+    Part rest{2 * half, size - 2 * half, 1};
+    put(take(x, rest), rest);
+  }
   return result;
 }
