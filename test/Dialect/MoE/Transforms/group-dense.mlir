@@ -189,3 +189,27 @@ func.func @forward(%x: tensor<4x64xf32>, %given: tensor<96x64xf32>) -> (tensor<4
   %z = call @layer(%x, %given) : (tensor<4x64xf32>, tensor<96x64xf32>) -> tensor<4x96xf32>
   return %y, %z : tensor<4x96xf32>, tensor<4x96xf32>
 }
+
+// -----
+
+#xk = affine_map<(m, n, k) -> (m, k)>
+#wk = affine_map<(m, n, k) -> (n, k)>
+#mn = affine_map<(m, n, k) -> (m, n)>
+
+// Tests that a weight which is the rows of another product stays a tensor for it.
+// CHECK:         ml_program.global private @w(#moe.source<"w", tensor<64x64xf32>>) : tensor<64x64xf32>
+// CHECK:         ml_program.global private @w_bank(
+// CHECK-LABEL: func.func @rows(
+// CHECK-DAG:     %[[TENSOR:.+]] = ml_program.global_load_const @w : tensor<64x64xf32>
+// CHECK-DAG:     %[[BANK:.+]] = ml_program.global_load_const @w_bank : !moe.bank<tensor<1x64x64xf32>>
+// CHECK:         moe.grouped_matmul ins(%[[TENSOR]] : tensor<64x64xf32>) banks(%[[BANK]] :
+ml_program.global private @w(#moe.source<"w", tensor<64x64xf32>>) : tensor<64x64xf32>
+func.func @rows() -> tensor<64x64xf32> {
+  %zero = arith.constant 0.0 : f32
+  %w = ml_program.global_load_const @w : tensor<64x64xf32>
+  %empty = tensor.empty() : tensor<64x64xf32>
+  %zeros = linalg.fill ins(%zero : f32) outs(%empty : tensor<64x64xf32>) -> tensor<64x64xf32>
+  %y = linalg.matmul indexing_maps = [#xk, #wk, #mn] ins(%w, %w : tensor<64x64xf32>, tensor<64x64xf32>)
+         outs(%zeros : tensor<64x64xf32>) -> tensor<64x64xf32>
+  return %y : tensor<64x64xf32>
+}

@@ -44,3 +44,21 @@ func.func @shared(%x: tensor<?x48xf32>, %offsets: tensor<3xindex>, %init: tensor
          groups(%offsets : tensor<3xindex>) outs(%init : tensor<?x64xf32>) -> tensor<?x64xf32>
   return %data, %h : tensor<2x64x48xf32>, tensor<?x64xf32>
 }
+
+// -----
+
+// Tests that a load that nobody reads does not keep the plain form alive.
+
+// CHECK:       ml_program.global private @w(#moe.bank_recipe<[#moe.panels<
+// CHECK-LABEL: func.func @unused_load
+// CHECK:         ml_program.global_load_const @w : !moe.bank<tensor<2x2x48x32xf32>>
+// CHECK-NOT:     ml_program.global_load_const
+// CHECK:         moe.grouped_matmul
+ml_program.global private @w(#moe.bank_recipe<[#moe.source<"w", tensor<2x64x48xf32>>]>) : !moe.bank<tensor<2x64x48xf32>>
+func.func @unused_load(%x: tensor<?x48xf32>, %offsets: tensor<3xindex>, %init: tensor<?x64xf32>) -> tensor<?x64xf32> {
+  %unused = ml_program.global_load_const @w : !moe.bank<tensor<2x64x48xf32>>
+  %w = ml_program.global_load_const @w : !moe.bank<tensor<2x64x48xf32>>
+  %h = moe.grouped_matmul ins(%x : tensor<?x48xf32>) banks(%w : !moe.bank<tensor<2x64x48xf32>>)
+         groups(%offsets : tensor<3xindex>) outs(%init : tensor<?x64xf32>) -> tensor<?x64xf32>
+  return %h : tensor<?x64xf32>
+}
