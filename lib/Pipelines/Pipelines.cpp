@@ -115,8 +115,7 @@ void moe::buildCPUPipeline(OpPassManager &pm, const CPUOptions &options) {
   // func scf linalg memref arith math
   // Results that are arguments, updated in place, need not be returned by our own functions.
   pm.addPass(bufferization::createDropEquivalentBufferResultsPass());
-  // Copies of a buffer onto itself are recognised once equal subviews are one.
-  pm.addPass(createCSEPass());
+  // Loops that carry a buffer from round to round only to change it no longer do: sizes are known before them.
   pm.addPass(createCanonicalizerPass());
   pm.addPass(createRecordLoadPass());
   pm.addNestedPass<func::FuncOp>(createExpandCopyPass());
@@ -137,7 +136,6 @@ void moe::buildCPUPipeline(OpPassManager &pm, const CPUOptions &options) {
   pm.addPass(createProfilePass());
 
   // func scf memref vector arith math affine
-  pm.addPass(createConvertVectorToSCFPass());
   // Subviews become offsets and strides; what is left are affine maps over them.
   pm.addPass(memref::createExpandStridedMetadataPass());
   pm.addPass(createLowerAffinePass());
@@ -150,11 +148,8 @@ void moe::buildCPUPipeline(OpPassManager &pm, const CPUOptions &options) {
   pm.addPass(createSCFToControlFlowPass());
   pm.addPass(createConvertVectorToLLVMPass());
   pm.addPass(createConvertMathToLLVMPass());
-  pm.addPass(createArithToLLVMConversionPass());
-  pm.addPass(createConvertIndexToLLVMPass());
+  // Functions, branches and arithmetic as well.
   pm.addPass(createConvertOpenMPToLLVMPass());
-  pm.addPass(createConvertFuncToLLVMPass());
-  pm.addPass(createConvertControlFlowToLLVMPass());
   pm.addPass(createUBToLLVMConversionPass());
   pm.addPass(createReconcileUnrealizedCastsPass());
   // What the conversions left: repeated constants and descriptors.

@@ -41,6 +41,8 @@ static std::string checkTiled(Operation *op) {
 
 /// Bits may not depend on what a back end finds profitable.
 static std::string checkCPU(Operation *op) {
+  if (isa<UnrealizedConversionCastOp>(op))
+    return "what it casts from or to was not converted";
   if (isa<LLVM::FMulAddOp>(op))
     return "whether it is fused is left to the back end";
   if (auto math = dyn_cast<LLVM::FastmathFlagsInterface>(op))
