@@ -29,7 +29,8 @@ void buildLayer(FunctionScope &scope, LayerState &state,
   Value rows = buildRMSNorm(scope, state.hidden, layer.attentionNorm);
   Value attended =
       buildAttention(scope, rows, state.attention, layer.attention);
-  state.hidden = buildResidualAdd(builder, state.hidden, attended);
+  state.hidden =
+      buildResidualAdd(builder, state.hidden, attended, layer.residualScale);
 
   FunctionScope::Block block(scope, "mlp");
   rows = buildRMSNorm(scope, state.hidden, layer.feedForwardNorm);
@@ -37,7 +38,8 @@ void buildLayer(FunctionScope &scope, LayerState &state,
       std::holds_alternative<Experts>(layer.feedForward)
           ? buildExperts(scope, rows, std::get<Experts>(layer.feedForward))
           : buildGatedMLP(scope, rows, std::get<GatedMLP>(layer.feedForward));
-  state.hidden = buildResidualAdd(builder, state.hidden, output);
+  state.hidden =
+      buildResidualAdd(builder, state.hidden, output, layer.residualScale);
 }
 
 /// Layers as functions: equal ones are kept once.
@@ -147,8 +149,7 @@ void mlir::moe::buildDecoder(Model &model, const Decoder &decoder) {
     for (auto [shape, cache] : llvm::zip_equal(shapes, state.attention.caches))
       caches.push_back({cache, name + "." + shape.name, "cache"});
   }
-  Value logits = buildOutputHead(scope, state.hidden, firstRow, decoder.norm,
-                                 decoder.head);
+  Value logits = buildOutputHead(scope, state.hidden, firstRow, decoder.head);
 
   std::vector<FunctionScope::Result> results{{logits, "logits", "logits"}};
   llvm::append_range(results, caches);
@@ -158,7 +159,8 @@ void mlir::moe::buildDecoder(Model &model, const Decoder &decoder) {
       MoEDialect::kLanguageModelAttr,
       builder.getDictionaryAttr(
           {builder.getNamedAttr(
-               "vocabulary", builder.getI64IntegerAttr(decoder.head.outputs)),
+               "vocabulary",
+               builder.getI64IntegerAttr(decoder.head.projection.outputs)),
            builder.getNamedAttr("max_context",
                                 builder.getI64IntegerAttr(decoder.maxContext)),
            builder.getNamedAttr(

@@ -20,6 +20,7 @@ struct DecoderLayer {
   RMSNorm attentionNorm, feedForwardNorm;
   Attention attention;
   std::variant<Experts, GatedMLP> feedForward;
+  double residualScale = 1; ///< of what either block adds to the stream
 };
 
 struct Decoder {
@@ -27,8 +28,7 @@ struct Decoder {
   Rotary rotary;
   int64_t layers = 0;
   std::function<DecoderLayer(int64_t index)> getLayer;
-  RMSNorm norm;
-  Linear head;
+  OutputHead head;
   int64_t maxContext = 0;
   std::vector<int32_t> endOfSequence;
 };

@@ -26,14 +26,6 @@ std::string toText(ArrayRef<int64_t> shape) {
 }
 } // namespace
 
-std::string ExpertTensors::getBankName() const {
-  // "experts." + ".up_proj.weight" reads "experts.up_proj.weight".
-  StringRef front(prefix), back(suffix);
-  if (front.ends_with(".") && back.starts_with("."))
-    back = back.drop_front();
-  return (front + back).str();
-}
-
 //===----------------------------------------------------------------------===//
 // Model
 //===----------------------------------------------------------------------===//
@@ -43,8 +35,8 @@ void Model::fail(const Twine &message) {
     firstError = (checkpoint.getPath() + ": " + message).str();
 }
 
-RankedTensorType Model::checkTensor(StringRef name, ArrayRef<int64_t> shape) {
-  MLIRContext *context = module.getContext();
+SourceAttr Model::getSource(StringRef name, ArrayRef<int64_t> shape) {
+  MLIRContext *context = getContext();
   const StoredTensor *tensor = checkpoint.lookup(name);
   if (!tensor) {
     fail("no tensor " + quoted(name) + "; expected one of shape " +
@@ -55,12 +47,13 @@ RankedTensorType Model::checkTensor(StringRef name, ArrayRef<int64_t> shape) {
   } else {
     RankedTensorType type = tensor->getType(context);
     if (isa<Float32Type, Float16Type, BFloat16Type>(type.getElementType()))
-      return type;
+      return SourceAttr::get(context, name, type);
     fail("tensor " + quoted(name) + ": expected F32, F16 or BF16, got " +
          tensor->type);
   }
   // Something that the blocks can go on with; the module is thrown away.
-  return RankedTensorType::get(shape, Float32Type::get(context));
+  return SourceAttr::get(
+      context, name, RankedTensorType::get(shape, Float32Type::get(context)));
 }
 
 void Model::addGlobal(StringRef name, Type type, Attribute recipe) {
@@ -77,43 +70,34 @@ void Model::addGlobal(StringRef name, Type type, Attribute recipe) {
       /*is_mutable=*/false, recipe, builder.getStringAttr("private"));
 }
 
-Type Model::getWeight(StringRef name, ArrayRef<int64_t> shape) {
-  auto known = globals.find(name);
-  if (known != globals.end() &&
-      cast<RankedTensorType>(known->second).getShape() == shape)
-    return known->second;
-  RankedTensorType type = checkTensor(name, shape);
-  if (!failed())
-    addGlobal(name, type, SourceAttr::get(module.getContext(), name, type));
-  return type;
+RecipeAttrInterface Model::getRecipe(const Weight &weight,
+                                     ArrayRef<int64_t> shape) {
+  RecipeAttrInterface recipe =
+      weight.recipe ? weight.recipe(*this) : getSource(weight.name, shape);
+  if (failed()) // the module is thrown away
+    return SourceAttr::get(
+        getContext(), weight.name,
+        RankedTensorType::get(shape, Float32Type::get(getContext())));
+  assert(recipe.getTensorType().getShape() == shape &&
+         "an architecture's recipe makes the shape that its block expects");
+  return recipe;
 }
 
-Type Model::getBank(const ExpertTensors &tensors, int64_t experts,
-                    ArrayRef<int64_t> shape) {
-  MLIRContext *context = module.getContext();
-  SmallVector<RecipeAttrInterface> parts;
-  RankedTensorType first;
-  for (int64_t expert = 0; expert < experts && !failed(); ++expert) {
-    std::string name = tensors.getName(expert);
-    RankedTensorType type = checkTensor(name, shape);
-    if (!first)
-      first = type;
-    if (type != first)
-      fail("tensor " + quoted(name) + ": expected the storage type of " +
-           quoted(tensors.getName(0)) + ", since both are of one bank");
-    if (!failed())
-      parts.push_back(SourceAttr::get(context, name, type));
-  }
-  SmallVector<int64_t> bankShape{experts};
-  llvm::append_range(bankShape, shape);
-  if (failed())
-    return BankType::get(
-        context, RankedTensorType::get(bankShape, Float32Type::get(context)));
-  Type type = BankType::get(
-      context, RankedTensorType::get(bankShape, first.getElementType()));
-  addGlobal(tensors.getBankName(), type,
-            BankRecipeAttr::get(
-                context, RecipeAttrInterface(StackAttr::get(context, parts))));
+Type Model::getWeight(const Weight &weight, ArrayRef<int64_t> shape) {
+  auto known = dyn_cast_or_null<RankedTensorType>(globals.lookup(weight.name));
+  if (known && known.getShape() == shape)
+    return known;
+  RecipeAttrInterface recipe = getRecipe(weight, shape);
+  if (!failed())
+    addGlobal(weight.name, recipe.getTensorType(), recipe);
+  return recipe.getTensorType();
+}
+
+Type Model::getBank(const Weight &bank, ArrayRef<int64_t> shape) {
+  RecipeAttrInterface recipe = getRecipe(bank, shape);
+  Type type = BankType::get(getContext(), recipe.getTensorType());
+  if (!failed())
+    addGlobal(bank.name, type, BankRecipeAttr::get(getContext(), recipe));
   return type;
 }
 
@@ -166,13 +150,12 @@ Value FunctionScope::use(StringRef name, Type type) {
   return value;
 }
 
-Value FunctionScope::getWeight(StringRef name, ArrayRef<int64_t> shape) {
-  return use(name, model.getWeight(name, shape));
+Value FunctionScope::getWeight(const Weight &weight, ArrayRef<int64_t> shape) {
+  return use(weight.name, model.getWeight(weight, shape));
 }
 
-Value FunctionScope::getBank(const ExpertTensors &tensors, int64_t experts,
-                             ArrayRef<int64_t> shape) {
-  return use(tensors.getBankName(), model.getBank(tensors, experts, shape));
+Value FunctionScope::getBank(const Weight &bank, ArrayRef<int64_t> shape) {
+  return use(bank.name, model.getBank(bank, shape));
 }
 
 void FunctionScope::finish(ArrayRef<Result> results) {

@@ -8,6 +8,7 @@
 #ifndef MOE_LIB_IMPORT_MODEL_H
 #define MOE_LIB_IMPORT_MODEL_H
 
+#include "Recipes.h"
 #include "moe/Import/Safetensors.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -17,17 +18,6 @@
 
 namespace mlir::moe {
 
-/// One weight matrix of every expert, each a tensor of its own: `prefix` +
-/// expert + `suffix`.
-struct ExpertTensors {
-  std::string prefix, suffix;
-  std::string getName(int64_t expert) const {
-    return prefix + std::to_string(expert) + suffix;
-  }
-  /// Name of the bank.
-  std::string getBankName() const;
-};
-
 /// The module and the checkpoint its globals come from. The first error is
 /// kept: blocks build on, and the caller asks in the end.
 class Model {
@@ -35,21 +25,26 @@ public:
   Model(ModuleOp module, const Checkpoint &checkpoint)
       : module(module), checkpoint(checkpoint) {}
 
-  /// A global for the tensor `name`, which must have that shape and a
-  /// floating-point type.
-  Type getWeight(llvm::StringRef name, llvm::ArrayRef<int64_t> shape);
-  /// A global for a bank of `experts` matrices of that shape.
-  Type getBank(const ExpertTensors &tensors, int64_t experts,
-               llvm::ArrayRef<int64_t> shape);
+  /// A global for `weight`, whose shape must be that.
+  Type getWeight(const Weight &weight, llvm::ArrayRef<int64_t> shape);
+  /// A global for a bank of one component: `shape` begins with the experts.
+  Type getBank(const Weight &bank, llvm::ArrayRef<int64_t> shape);
+
+  /// The tensor `name`, which must have that shape and a floating-point type.
+  SourceAttr getSource(llvm::StringRef name, llvm::ArrayRef<int64_t> shape);
+  bool hasTensor(llvm::StringRef name) const {
+    return checkpoint.lookup(name) != nullptr;
+  }
 
   ModuleOp getModule() { return module; }
+  MLIRContext *getContext() { return module.getContext(); }
   void fail(const llvm::Twine &message);
   bool failed() const { return !firstError.empty(); }
   const std::string &getError() const { return firstError; }
 
 private:
-  RankedTensorType checkTensor(llvm::StringRef name,
-                               llvm::ArrayRef<int64_t> shape);
+  RecipeAttrInterface getRecipe(const Weight &weight,
+                                llvm::ArrayRef<int64_t> shape);
   void addGlobal(llvm::StringRef name, Type type, Attribute recipe);
 
   ModuleOp module;
@@ -71,9 +66,8 @@ public:
   ImplicitLocOpBuilder builder;
 
   Value addArgument(Type type, llvm::StringRef name, llvm::StringRef role = "");
-  Value getWeight(llvm::StringRef name, llvm::ArrayRef<int64_t> shape);
-  Value getBank(const ExpertTensors &tensors, int64_t experts,
-                llvm::ArrayRef<int64_t> shape);
+  Value getWeight(const Weight &weight, llvm::ArrayRef<int64_t> shape);
+  Value getBank(const Weight &bank, llvm::ArrayRef<int64_t> shape);
 
   /// In a function that loads weights: the value of the global `name`.
   Value load(llvm::StringRef name, Type type);

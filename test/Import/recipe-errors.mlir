@@ -42,6 +42,24 @@ ml_program.global private @w(#moe.slice<#moe.source<"a", tensor<4xf32>>, offset 
 
 // -----
 
+// Tests that the last entry of a slice with a stride lies in its part; offset + stride * (size - 1) would overflow.
+// expected-error @+1 {{expected a slice within [0, 4), got offset 1 and size 3, stride 9223372036854775807}}
+ml_program.global private @w(#moe.slice<#moe.source<"a", tensor<4xf32>>, offset = 1, size = 3, stride = 9223372036854775807>) : tensor<3xf32>
+
+// -----
+
+// Tests that a slice goes forward.
+// expected-error @+1 {{expected a slice within [0, 4), got offset 1 and size 2, stride 0}}
+ml_program.global private @w(#moe.slice<#moe.source<"a", tensor<4xf32>>, offset = 1, size = 2, stride = 0>) : tensor<2xf32>
+
+// -----
+
+// Tests that a slice is along a dimension of its part.
+// expected-error @+1 {{expected a part with dimension 1 to slice, got 'tensor<4xf32>'}}
+ml_program.global private @w(#moe.slice<#moe.source<"a", tensor<4xf32>>, offset = 0, size = 2, dim = 1>) : tensor<2xf32>
+
+// -----
+
 // Tests that a transposition names each dimension once.
 // expected-error @+1 {{expected a permutation of the 2 dimensions of the part}}
 ml_program.global private @w(#moe.transpose<#moe.source<"a", tensor<4x3xf32>>, [0, 0]>) : tensor<4x4xf32>

@@ -53,8 +53,26 @@ RECIPES = {
         f"#moe.slice<#moe.concat<[{S['a']}, {S['b']}]>, offset = 60, size = 30>",
         np.concatenate([T["a"], T["b"]])[60:90],
     ),
+    "slice_of_last": (f"#moe.slice<{S['half']}, offset = 4, size = 9, dim = 2>", T["half"][:, :, 4:13]),
+    "slice_with_stride": (f"#moe.slice<{S['half']}, offset = 1, size = 5, dim = 1, stride = 7>", T["half"][:, 1:30:7]),
+    "slice_of_first_with_stride": (f"#moe.slice<{S['a']}, offset = 3, size = 23, stride = 3>", T["a"][3::3]),
+    "odd_columns": (  # rows that the pieces of the source cut
+        f"#moe.slice<{S['long']}, offset = 1, size = 4500, dim = 1, stride = 2>",
+        T["long"][:, 1::2],
+    ),
     "slice_of_stack": (f"#moe.slice<#moe.stack<[{S['a']}, {S['b']}]>, offset = 1, size = 1>", T["b"][None]),
     "transpose": (f"#moe.transpose<{S['half']}, [2, 0, 1]>", np.transpose(T["half"], (2, 0, 1))),
+    "transpose_inside": (f"#moe.transpose<{S['half']}, [0, 2, 1]>", np.transpose(T["half"], (0, 2, 1))),
+    "transpose_nothing": (f"#moe.transpose<{S['half']}, [0, 1, 2]>", T["half"]),
+    "transpose_in_pieces": (f"#moe.transpose<{S['long']}, [1, 0]>", T["long"].T),
+    "transpose_of_slice": (
+        f"#moe.transpose<#moe.slice<{S['half']}, offset = 0, size = 9, dim = 2, stride = 2>, [0, 2, 1]>",
+        np.transpose(T["half"][:, :, ::2], (0, 2, 1)),
+    ),
+    "panels_of_transposed_slice": (
+        f"#moe.panels<#moe.transpose<#moe.slice<{S['half']}, offset = 1, size = 8, dim = 2, stride = 2>, [0, 2, 1]>, width = 32>",
+        panels(np.transpose(T["half"][:, :, 1::2], (0, 2, 1))),
+    ),
     "slice_of_transpose": (
         f"#moe.slice<#moe.transpose<{S['half']}, [2, 0, 1]>, offset = 3, size = 4>",
         np.transpose(T["half"], (2, 0, 1))[3:7],

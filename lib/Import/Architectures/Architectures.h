@@ -14,6 +14,7 @@
 namespace mlir::moe {
 
 /// Each reads its configuration; errors are kept in `config`.
+Decoder describeGraniteMoe(Config &config);
 Decoder describeMixtral(Config &config);
 Decoder describeOlmoe(Config &config);
 Decoder describeQwen2Moe(Config &config);
@@ -35,16 +36,18 @@ struct CommonDefaults {
   int64_t headSize = 0; ///< 0: hidden / heads
 };
 
-/// What every decoder's configuration says. Reading fails unless the
-/// activation is SiLU.
+/// What every decoder's configuration says.
 struct CommonConfig {
   int64_t vocabulary, hidden, layers, heads, keyValueHeads, headSize,
       maxContext;
   double epsilon;
+  Activation activation;
   bool attentionBias, tiedEmbeddings;
   std::vector<int32_t> endOfSequence;
 };
 CommonConfig readCommon(Config &config, const CommonDefaults &defaults);
+/// An activation by the name that transformers gives it; absent: SiLU.
+Activation readActivation(Config &config, llvm::StringRef key);
 
 /// Bounds that keep every product of two sizes within 64 bits and hostile files
 /// from making us build for hours.
@@ -99,14 +102,28 @@ Decoder makeDecoder(const CommonConfig &common, const Rotary &rotary);
 /// `prefix` as "model.layers.0.".
 DecoderLayer makeLayer(const CommonConfig &common, int64_t index,
                        bool projectionBias, bool outputBias);
-/// gate_proj, up_proj and down_proj under `prefix`.
-GatedMLP makeMLP(llvm::StringRef prefix, int64_t hidden, int64_t width);
 /// Weights divided by their sum, to which `epsilon` is added.
 AttributeMaker<NormalizationAttrInterface> sumToOne(double epsilon);
-/// A router "gate" by softmax and experts with gate_proj, up_proj and down_proj
-/// under `prefix`, as "model.layers.0.mlp.".
-Experts makeExperts(llvm::StringRef prefix, int64_t hidden,
-                    const ExpertConfig &experts);
+/// gate_proj, up_proj and down_proj under `prefix`.
+GatedMLP makeMLP(llvm::StringRef prefix, const CommonConfig &common,
+                 int64_t width);
+
+/// What an expert's matrices are called.
+struct ExpertNames {
+  llvm::StringRef gate = "gate_proj", up = "up_proj", down = "down_proj";
+};
+/// A router "gate" by softmax and experts under `prefix`, as
+/// "model.layers.0.mlp.": one tensor per expert and matrix,
+/// "experts.0.gate_proj.weight", or fused as transformers 5 has them in memory,
+/// "experts.gate_up_proj" and "experts.down_proj".
+Experts makeExperts(llvm::StringRef prefix, const CommonConfig &common,
+                    const ExpertConfig &experts, const ExpertNames &names = {});
+/// Makes the experts read one tensor [experts, 2 width, hidden], gate before
+/// up, and one [experts, hidden, width]; of several names the first that the
+/// checkpoint has counts. `name` begins those of the weights.
+void setFusedExperts(Experts &experts, std::string name,
+                     std::vector<std::string> gateAndUp,
+                     std::vector<std::string> down);
 
 } // namespace mlir::moe
 

@@ -9,13 +9,30 @@
 #include "llvm/ADT/StringExtras.h"
 
 using namespace mlir::moe;
+using llvm::StringLiteral;
 using llvm::StringRef;
 using llvm::Twine;
 
-static void checkActivation(Config &config) {
-  std::string activation = config.text({"hidden_act"}, "silu");
-  if (activation != "silu" && activation != "swish")
-    config.fail("'hidden_act': expected 'silu', got " + quoted(activation));
+Activation mlir::moe::readActivation(Config &config, StringRef key) {
+  static constexpr std::pair<StringLiteral, Activation> kNames[] = {
+      {"gelu", Activation::gelu},
+      {"gelu_fast", Activation::geluTanh},
+      {"gelu_new", Activation::geluTanh},
+      {"gelu_pytorch_tanh", Activation::geluTanh},
+      {"quick_gelu", Activation::quickGelu},
+      {"relu", Activation::relu},
+      {"sigmoid", Activation::sigmoid},
+      {"silu", Activation::silu},
+      {"swish", Activation::silu},
+  };
+  std::string name = config.text({key}, "silu");
+  for (const auto &[known, activation] : kNames)
+    if (name == known)
+      return activation;
+  config.fail("'" + key + "': expected " +
+              llvm::join(llvm::make_first_range(kNames), ", ") + ", got " +
+              quoted(name));
+  return Activation::silu;
 }
 
 CommonConfig mlir::moe::readCommon(Config &config,
@@ -52,7 +69,7 @@ CommonConfig mlir::moe::readCommon(Config &config,
   common.maxContext = config.integer({"max_position_embeddings"},
                                      defaults.maxContext, 1, kMaxContext);
   common.epsilon = config.number("rms_norm_eps", defaults.epsilon, 0, 1);
-  checkActivation(config);
+  common.activation = readActivation(config, "hidden_act");
   common.attentionBias = config.boolean("attention_bias", false);
   common.tiedEmbeddings = config.boolean("tie_word_embeddings", false);
   std::vector<int64_t> ends =
@@ -138,10 +155,10 @@ Decoder mlir::moe::makeDecoder(const CommonConfig &common,
                        common.hidden};
   decoder.rotary = rotary;
   decoder.layers = common.layers;
-  decoder.norm = {"model.norm.weight", common.hidden, common.epsilon};
-  decoder.head = {common.tiedEmbeddings ? "model.embed_tokens.weight"
-                                        : "lm_head.weight",
-                  "", common.hidden, common.vocabulary};
+  decoder.head.norm = {"model.norm.weight", common.hidden, common.epsilon};
+  decoder.head.projection = {common.tiedEmbeddings ? "model.embed_tokens.weight"
+                                                   : "lm_head.weight",
+                             "", common.hidden, common.vocabulary};
   decoder.maxContext = common.maxContext;
   decoder.endOfSequence = common.endOfSequence;
   return decoder;
@@ -174,11 +191,13 @@ DecoderLayer mlir::moe::makeLayer(const CommonConfig &common, int64_t index,
   return layer;
 }
 
-GatedMLP mlir::moe::makeMLP(StringRef prefix, int64_t hidden, int64_t width) {
+GatedMLP mlir::moe::makeMLP(StringRef prefix, const CommonConfig &common,
+                            int64_t width) {
   std::string name = prefix.str();
-  return {{name + "gate_proj.weight", "", hidden, width},
-          {name + "up_proj.weight", "", hidden, width},
-          {name + "down_proj.weight", "", width, hidden}};
+  return {{name + "gate_proj.weight", "", common.hidden, width},
+          {name + "up_proj.weight", "", common.hidden, width},
+          {name + "down_proj.weight", "", width, common.hidden},
+          {common.activation}};
 }
 
 AttributeMaker<NormalizationAttrInterface> mlir::moe::sumToOne(double epsilon) {
@@ -190,11 +209,12 @@ AttributeMaker<NormalizationAttrInterface> mlir::moe::sumToOne(double epsilon) {
   };
 }
 
-Experts mlir::moe::makeExperts(StringRef prefix, int64_t hidden,
-                               const ExpertConfig &experts) {
+Experts mlir::moe::makeExperts(StringRef prefix, const CommonConfig &common,
+                               const ExpertConfig &experts,
+                               const ExpertNames &names) {
   std::string name = prefix.str();
   Experts result;
-  result.router.projection = {name + "gate.weight", "", hidden,
+  result.router.projection = {name + "gate.weight", "", common.hidden,
                               experts.experts};
   result.router.policy = [=](mlir::MLIRContext *context) {
     return TopKAttr::get(context, experts.slots);
@@ -202,19 +222,43 @@ Experts mlir::moe::makeExperts(StringRef prefix, int64_t hidden,
   if (experts.normalize)
     result.router.normalization = sumToOne(0);
   result.experts = experts.experts;
-  result.hidden = hidden;
+  result.hidden = common.hidden;
   result.width = experts.width;
-  result.gate = {name + "experts.", ".gate_proj.weight"};
-  result.up = {name + "experts.", ".up_proj.weight"};
-  result.down = {name + "experts.", ".down_proj.weight"};
+  result.gating.activation = common.activation;
+  name += "experts.";
+  setFusedExperts(result, name + "gate_up_proj", {name + "gate_up_proj"},
+                  {name + "down_proj"});
+  auto separate = [&](Weight &bank, StringRef matrix, int64_t rows,
+                      int64_t columns) {
+    std::vector<std::string> tensors;
+    for (int64_t expert = 0; expert < experts.experts; ++expert)
+      tensors.push_back(
+          (name + Twine(expert) + "." + matrix + ".weight").str());
+    bank = {(name + matrix + ".weight").str(),
+            whereStored(name + "gate_up_proj", bank.recipe,
+                        stackOf(tensors, {rows, columns}))};
+  };
+  separate(result.gate, names.gate, experts.width, common.hidden);
+  separate(result.up, names.up, experts.width, common.hidden);
+  separate(result.down, names.down, common.hidden, experts.width);
   return result;
+}
+
+void mlir::moe::setFusedExperts(Experts &experts, std::string name,
+                                std::vector<std::string> gateAndUp,
+                                std::vector<std::string> down) {
+  int64_t count = experts.experts, hidden = experts.hidden,
+          width = experts.width;
+  Recipe both = tensorNamed(gateAndUp, {count, 2 * width, hidden});
+  experts.gate = {name + ".gate", sliceOf(both, /*dim=*/1, 0, width)};
+  experts.up = {name + ".up", sliceOf(both, /*dim=*/1, width, width)};
+  experts.down = {down.front(), tensorNamed(down, {count, hidden, width})};
 }
 
 llvm::ArrayRef<Architecture> mlir::moe::getArchitectures() {
   static constexpr Architecture kArchitectures[] = {
-      {"mixtral", describeMixtral},
-      {"olmoe", describeOlmoe},
-      {"qwen2_moe", describeQwen2Moe},
+      {"granitemoe", describeGraniteMoe}, {"mixtral", describeMixtral},
+      {"olmoe", describeOlmoe},           {"qwen2_moe", describeQwen2Moe},
       {"qwen3_moe", describeQwen3Moe},
   };
   return kArchitectures;

@@ -24,12 +24,8 @@ Decoder mlir::moe::describeMixtral(Config &config) {
     DecoderLayer layer = makeLayer(common, index, /*projectionBias=*/false,
                                    /*outputBias=*/false);
     layer.attention.window = window;
-    std::string prefix = layer.prefix + "block_sparse_moe.";
-    Experts block = makeExperts(prefix, common.hidden, experts);
-    block.gate = {prefix + "experts.", ".w1.weight"};
-    block.up = {prefix + "experts.", ".w3.weight"};
-    block.down = {prefix + "experts.", ".w2.weight"};
-    layer.feedForward = block;
+    layer.feedForward = makeExperts(layer.prefix + "block_sparse_moe.", common,
+                                    experts, {"w1", "w3", "w2"});
     return layer;
   };
   return decoder;

@@ -32,8 +32,7 @@ Decoder mlir::moe::describeOlmoe(Config &config) {
                            attention.query.outputs, common.epsilon};
     attention.keyNorm = {layer.prefix + "self_attn.k_norm.weight",
                          attention.key.outputs, common.epsilon};
-    layer.feedForward =
-        makeExperts(layer.prefix + "mlp.", common.hidden, experts);
+    layer.feedForward = makeExperts(layer.prefix + "mlp.", common, experts);
     return layer;
   };
   return decoder;

@@ -61,12 +61,12 @@ Decoder mlir::moe::describeQwen2Moe(Config &config) {
     layer.attention.window = windows[index];
     std::string prefix = layer.prefix + "mlp.";
     if (experts.experts == 0 || !sparse.hasExperts(index)) {
-      layer.feedForward = makeMLP(prefix, common.hidden, denseWidth);
+      layer.feedForward = makeMLP(prefix, common, denseWidth);
       return layer;
     }
-    Experts block = makeExperts(prefix, common.hidden, experts);
+    Experts block = makeExperts(prefix, common, experts);
     block.shared = SharedExpert{
-        makeMLP(prefix + "shared_expert.", common.hidden, sharedWidth),
+        makeMLP(prefix + "shared_expert.", common, sharedWidth),
         Linear{prefix + "shared_expert_gate.weight", "", common.hidden, 1}};
     layer.feedForward = block;
     return layer;

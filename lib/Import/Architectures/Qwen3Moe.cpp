@@ -36,9 +36,9 @@ Decoder mlir::moe::describeQwen3Moe(Config &config) {
                          common.headSize, common.epsilon};
     std::string prefix = layer.prefix + "mlp.";
     if (experts.experts == 0 || !sparse.hasExperts(index))
-      layer.feedForward = makeMLP(prefix, common.hidden, denseWidth);
+      layer.feedForward = makeMLP(prefix, common, denseWidth);
     else
-      layer.feedForward = makeExperts(prefix, common.hidden, experts);
+      layer.feedForward = makeExperts(prefix, common, experts);
     return layer;
   };
   return decoder;

@@ -27,7 +27,7 @@ namespace mlir::moe {
 
 /// y = x w^T + bias: `weight` is [outputs, inputs]. An empty `bias`: none.
 struct Linear {
-  std::string weight, bias;
+  Weight weight, bias;
   int64_t inputs = 0, outputs = 0;
 };
 
@@ -39,9 +39,13 @@ Value buildLinear(FunctionScope &scope, Value rows, const Linear &linear);
 Value buildGeneric(ImplicitLocOpBuilder &builder, ValueRange inputs, Value init,
                    ArrayRef<AffineMap> maps, unsigned reductions,
                    ScalarBody body);
-/// Adds `rows` to `residual`, in the tensor of the residual.
+/// `rows` + `bias`, in the tensor of the rows.
+Value buildBiasAdd(ImplicitLocOpBuilder &builder, Value rows, Value bias);
+/// Adds `rows`, times `scale`, to `residual`, in the tensor of the residual.
 Value buildResidualAdd(ImplicitLocOpBuilder &builder, Value residual,
-                       Value rows);
+                       Value rows, double scale = 1);
+/// A constant as near to `value` as f32 comes.
+Value buildF32(OpBuilder &builder, Location loc, double value);
 /// A weight widened to f32, for those that are read as often as numbers of f32.
 Value buildWidenedTensor(ImplicitLocOpBuilder &builder, Value weight);
 /// `value` widened to f32, in the body of an operation.
@@ -51,12 +55,15 @@ Value buildWidened(OpBuilder &builder, Location loc, Value value);
 // Norm.cpp
 //===----------------------------------------------------------------------===//
 
-/// x / sqrt(mean(x^2) + epsilon) * weight over the last dimension. An empty
-/// `weight`: none.
+/// x / sqrt(mean(x^2) + epsilon) * weight + bias over the last dimension.
+/// `centered` takes the mean from x first, which makes it a layer norm. An
+/// empty `weight` or `bias`: none.
 struct RMSNorm {
   std::string weight;
   int64_t size = 0;
   double epsilon = 0;
+  bool centered = false;
+  std::string bias = {};
 };
 Value buildRMSNorm(FunctionScope &scope, Value x, const RMSNorm &norm);
 
@@ -167,12 +174,30 @@ Value buildAttention(FunctionScope &scope, Value rows, AttentionState &state,
 // MLP.cpp, Router.cpp, Experts.cpp
 //===----------------------------------------------------------------------===//
 
-/// down(silu(gate(x)) * up(x)).
+enum class Activation { silu, gelu, geluTanh, quickGelu, relu, sigmoid };
+
+/// What becomes of gate and up on the way to down: activation(gate) * up.
+struct Gating {
+  Activation activation = Activation::silu;
+  /// gpt_oss: gate is clamped from above and up on both sides, and
+  /// gate * sigmoid(alpha * gate) meets up + 1.
+  struct Clamped {
+    double alpha = 1, limit = 0;
+  };
+  std::optional<Clamped> clamped = {};
+};
+/// down(gating(gate(x), up(x))).
 struct GatedMLP {
   Linear gate, up, down;
+  Gating gating = {};
 };
-Value buildGatedMLP(ImplicitLocOpBuilder &builder, Value rows, Value gate,
-                    Value up, Value down);
+/// The weights of one MLP; biases may be null.
+struct MLPWeights {
+  Value gate, up, down;
+  Value gateBias = {}, upBias = {}, downBias = {};
+};
+Value buildGatedMLP(ImplicitLocOpBuilder &builder, Value rows,
+                    const MLPWeights &weights, const Gating &gating);
 Value buildGatedMLP(FunctionScope &scope, Value rows, const GatedMLP &mlp);
 /// 1 / (1 + exp(-x)) of one number.
 Value buildSigmoid(OpBuilder &builder, Location loc, Value x);
@@ -206,7 +231,11 @@ struct SharedExpert {
 struct Experts {
   Router router;
   int64_t experts = 0, hidden = 0, width = 0;
-  ExpertTensors gate, up, down;
+  /// Banks [experts, width, hidden], down [experts, hidden, width].
+  Weight gate, up, down;
+  /// Banks [experts, width], of down [experts, hidden]; empty: none.
+  Weight gateBias = {}, upBias = {}, downBias = {};
+  Gating gating = {};
   std::optional<SharedExpert> shared;
 };
 Value buildExperts(FunctionScope &scope, Value rows, const Experts &experts);
@@ -218,12 +247,19 @@ Value buildExperts(FunctionScope &scope, Value rows, const Experts &experts);
 struct Embedding {
   std::string weight;
   int64_t vocabulary = 0, hidden = 0;
+  double scale = 1; ///< of the rows
 };
 Value buildEmbedding(FunctionScope &scope, Value tokens,
                      const Embedding &embedding);
-/// Logits of the rows from `firstRow` on: norm, then projection.
+/// From the stream to logits.
+struct OutputHead {
+  RMSNorm norm;
+  Linear projection;
+  double divisor = 1; ///< of the logits
+};
+/// Logits of the rows from `firstRow` on.
 Value buildOutputHead(FunctionScope &scope, Value rows, Value firstRow,
-                      const RMSNorm &norm, const Linear &head);
+                      const OutputHead &head);
 
 } // namespace mlir::moe
 

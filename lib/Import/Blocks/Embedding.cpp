@@ -23,13 +23,20 @@ Value mlir::moe::buildEmbedding(FunctionScope &scope, Value tokens,
       tensor::getMixedSize(builder, builder.getLoc(), tokens, 0),
       builder.getIndexAttr(embedding.hidden)};
   Value empty = tensor::EmptyOp::create(builder, sizes, builder.getF32Type());
-  return GatherOp::create(builder, empty.getType(), weight, tokens, empty)
-      .getResult();
+  Value rows = GatherOp::create(builder, empty.getType(), weight, tokens, empty)
+                   .getResult();
+  if (embedding.scale == 1)
+    return rows;
+  return buildGeneric(
+      builder, ValueRange(), rows, builder.getMultiDimIdentityMap(2),
+      /*reductions=*/0, [&](OpBuilder &b, Location loc, ValueRange x) -> Value {
+        return arith::MulFOp::create(b, loc, x[0],
+                                     buildF32(b, loc, embedding.scale));
+      });
 }
 
 Value mlir::moe::buildOutputHead(FunctionScope &scope, Value rows,
-                                 Value firstRow, const RMSNorm &norm,
-                                 const Linear &head) {
+                                 Value firstRow, const OutputHead &head) {
   FunctionScope::Block block(scope, "head");
   ImplicitLocOpBuilder &builder = scope.builder;
   Value tokens = tensor::DimOp::create(builder, rows, 0);
@@ -38,7 +45,16 @@ Value mlir::moe::buildOutputHead(FunctionScope &scope, Value rows,
   OpFoldResult zero = builder.getIndexAttr(0), one = builder.getIndexAttr(1);
   Value last = tensor::ExtractSliceOp::create(
       builder, rows, SmallVector<OpFoldResult>{firstRow, zero},
-      SmallVector<OpFoldResult>{count, builder.getIndexAttr(norm.size)},
+      SmallVector<OpFoldResult>{count, builder.getIndexAttr(head.norm.size)},
       SmallVector<OpFoldResult>{one, one});
-  return buildLinear(scope, buildRMSNorm(scope, last, norm), head);
+  Value logits =
+      buildLinear(scope, buildRMSNorm(scope, last, head.norm), head.projection);
+  if (head.divisor == 1)
+    return logits;
+  return buildGeneric(
+      builder, ValueRange(), logits, builder.getMultiDimIdentityMap(2),
+      /*reductions=*/0, [&](OpBuilder &b, Location loc, ValueRange x) -> Value {
+        return arith::DivFOp::create(b, loc, x[0],
+                                     buildF32(b, loc, head.divisor));
+      });
 }

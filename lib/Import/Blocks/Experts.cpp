@@ -1,7 +1,6 @@
 //===- Experts.cpp - Routed and shared experts ----------------------------===//
 //
-// One bank per matrix, stacked from one tensor per expert; a shared expert
-// beside them.
+// One bank per matrix and per bias; a shared expert beside them.
 //
 //===----------------------------------------------------------------------===//
 
@@ -20,12 +19,25 @@ Value buildRouted(FunctionScope &scope, Value rows, Value routing,
                   const Experts &experts) {
   FunctionScope::Block block(scope, "experts");
   ImplicitLocOpBuilder &builder = scope.builder;
-  SmallVector<Value> banks{scope.getBank(experts.gate, experts.experts,
-                                         {experts.width, experts.hidden}),
-                           scope.getBank(experts.up, experts.experts,
-                                         {experts.width, experts.hidden}),
-                           scope.getBank(experts.down, experts.experts,
-                                         {experts.hidden, experts.width})};
+  // The banks, and for each where its expert's part goes in the body.
+  MLPWeights weights;
+  SmallVector<Value> banks;
+  SmallVector<Value *> parts;
+  auto add = [&](const Weight &bank, ArrayRef<int64_t> shape, Value &part) {
+    if (bank.empty())
+      return;
+    SmallVector<int64_t> bankShape{experts.experts};
+    llvm::append_range(bankShape, shape);
+    banks.push_back(scope.getBank(bank, bankShape));
+    parts.push_back(&part);
+  };
+  add(experts.gate, {experts.width, experts.hidden}, weights.gate);
+  add(experts.gateBias, {experts.width}, weights.gateBias);
+  add(experts.up, {experts.width, experts.hidden}, weights.up);
+  add(experts.upBias, {experts.width}, weights.upBias);
+  add(experts.down, {experts.hidden, experts.width}, weights.down);
+  add(experts.downBias, {experts.hidden}, weights.downBias);
+
   auto op = ExpertsOp::create(
       builder, rows.getType(), TypeRange(), rows, routing, banks,
       /*shared=*/ValueRange(),
@@ -38,9 +50,11 @@ Value buildRouted(FunctionScope &scope, Value rows, Value routing,
   Block *body = builder.createBlock(
       &op.getBodies().front(), {}, types,
       SmallVector<Location>(types.size(), builder.getLoc()));
+  for (auto [part, argument] :
+       llvm::zip_equal(parts, body->getArguments().drop_front()))
+    *part = argument;
   Value result =
-      buildGatedMLP(builder, body->getArgument(0), body->getArgument(1),
-                    body->getArgument(2), body->getArgument(3));
+      buildGatedMLP(builder, body->getArgument(0), weights, experts.gating);
   YieldOp::create(builder, result);
   return op.getResult();
 }

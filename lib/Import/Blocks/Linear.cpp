@@ -41,8 +41,8 @@ Value mlir::moe::buildWidenedTensor(ImplicitLocOpBuilder &builder,
   auto type = cast<RankedTensorType>(weight.getType());
   if (type.getElementType().isF32())
     return weight;
-  Value empty = tensor::EmptyOp::create(builder, type.getShape(),
-                                        builder.getF32Type());
+  Value empty =
+      tensor::EmptyOp::create(builder, type.getShape(), builder.getF32Type());
   AffineMap full = builder.getMultiDimIdentityMap(type.getRank());
   return buildGeneric(builder, weight, empty, {full, full}, /*reductions=*/0,
                       [](OpBuilder &b, Location loc, ValueRange x) {
@@ -74,20 +74,34 @@ Value mlir::moe::buildLinear(FunctionScope &scope, Value rows,
       scope.getWeight(linear.weight, {linear.outputs, linear.inputs}));
   if (linear.bias.empty())
     return product;
-  Value bias = scope.getWeight(linear.bias, {linear.outputs});
+  return buildBiasAdd(builder, product,
+                      scope.getWeight(linear.bias, {linear.outputs}));
+}
+
+Value mlir::moe::buildBiasAdd(ImplicitLocOpBuilder &builder, Value rows,
+                              Value bias) {
   AffineMap full = builder.getMultiDimIdentityMap(2);
   return buildGeneric(
-      builder, bias, product, {full.dropResult(0), full}, /*reductions=*/0,
+      builder, bias, rows, {full.dropResult(0), full}, /*reductions=*/0,
       [](OpBuilder &b, Location loc, ValueRange x) -> Value {
         return arith::AddFOp::create(b, loc, x[1], buildWidened(b, loc, x[0]));
       });
 }
 
 Value mlir::moe::buildResidualAdd(ImplicitLocOpBuilder &builder, Value residual,
-                                  Value rows) {
+                                  Value rows, double scale) {
   AffineMap full = builder.getMultiDimIdentityMap(2);
-  return buildGeneric(builder, rows, residual, {full, full}, /*reductions=*/0,
-                      [](OpBuilder &b, Location loc, ValueRange x) -> Value {
-                        return arith::AddFOp::create(b, loc, x[1], x[0]);
-                      });
+  return buildGeneric(
+      builder, rows, residual, {full, full}, /*reductions=*/0,
+      [scale](OpBuilder &b, Location loc, ValueRange x) -> Value {
+        Value added = x[0];
+        if (scale != 1)
+          added = arith::MulFOp::create(b, loc, added, buildF32(b, loc, scale));
+        return arith::AddFOp::create(b, loc, x[1], added);
+      });
+}
+
+Value mlir::moe::buildF32(OpBuilder &builder, Location loc, double value) {
+  return arith::ConstantOp::create(
+      builder, loc, builder.getF32FloatAttr(static_cast<float>(value)));
 }

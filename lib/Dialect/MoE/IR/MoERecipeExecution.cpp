@@ -1,7 +1,7 @@
 //===- MoERecipeExecution.cpp - Makes program tensors ---------------------===//
 //
 // Everything is streamed: a recipe holds at most a few pieces in memory, except
-// a transposition, which holds the tensor that it transposes.
+// a transposition, which holds one entry of the dimensions in front that stay.
 //
 //===----------------------------------------------------------------------===//
 
@@ -10,6 +10,7 @@
 #include "llvm/Support/MathExtras.h"
 
 #include <cstring>
+#include <functional>
 #include <vector>
 
 using namespace mlir;
@@ -103,22 +104,48 @@ llvm::Error writeRange(RecipeAttrInterface recipe, uint64_t offset,
   });
 }
 
-/// What a whole recipe makes, in memory.
-llvm::Expected<std::vector<char>> materialise(RecipeAttrInterface recipe,
-                                              TensorReader &reader) {
-  uint64_t size = getBytes(recipe.getTensorType());
-  std::vector<char> data;
-  data.reserve(size);
-  llvm::Error error =
-      recipe.write(reader, [&](ArrayRef<char> bytes) -> llvm::Error {
-        data.insert(data.end(), bytes.begin(), bytes.end());
-        return llvm::Error::success();
-      });
-  if (error)
-    return std::move(error);
-  assert(data.size() == size &&
-         "a recipe makes as many bytes as its type says");
-  return std::move(data);
+/// Cuts a stream into blocks, of as many bytes as `next` says before each; one
+/// that lies within a piece is passed on as it is.
+class BlockStream {
+public:
+  BlockStream(std::function<uint64_t()> next,
+              std::function<llvm::Error(ArrayRef<char>)> sink)
+      : next(std::move(next)), sink(std::move(sink)) {}
+  BlockStream(uint64_t blockBytes,
+              std::function<llvm::Error(ArrayRef<char>)> sink)
+      : BlockStream([=] { return blockBytes; }, std::move(sink)) {}
+
+  llvm::Error add(ArrayRef<char> bytes) {
+    while (!bytes.empty()) {
+      uint64_t needed = next();
+      if (pending.empty() && bytes.size() >= needed) {
+        if (llvm::Error error = sink(bytes.take_front(needed)))
+          return error;
+        bytes = bytes.drop_front(needed);
+        continue;
+      }
+      uint64_t taken =
+          std::min<uint64_t>(bytes.size(), needed - pending.size());
+      pending.insert(pending.end(), bytes.begin(), bytes.begin() + taken);
+      bytes = bytes.drop_front(taken);
+      if (pending.size() < needed)
+        continue;
+      if (llvm::Error error = sink(pending))
+        return error;
+      pending.clear();
+    }
+    return llvm::Error::success();
+  }
+
+private:
+  std::function<uint64_t()> next;
+  std::function<llvm::Error(ArrayRef<char>)> sink;
+  std::vector<char> pending;
+};
+
+/// Product of extents, times the bytes of an element.
+uint64_t getBytes(ArrayRef<int64_t> shape, Type element) {
+  return getBytes(RankedTensorType::get(shape, element));
 }
 
 /// Transposes `rows` of `columns` elements each into [columns, width], columns
@@ -156,37 +183,18 @@ void packPanel(int64_t elementBytes, const char *source, char *target,
 }
 
 /// Packs a stream of [N, K] matrices panel by panel. Each panel is a contiguous
-/// run of rows, so only one that is cut by the pieces of the stream is copied
-/// together first.
+/// run of rows.
 class PanelPacker {
 public:
   PanelPacker(int64_t outputs, int64_t depth, int64_t width,
               int64_t elementBytes, Sink sink)
       : outputs(outputs), depth(depth), width(width),
         elementBytes(elementBytes), sink(sink),
-        packed(width * depth * elementBytes) {}
+        packed(width * depth * elementBytes),
+        panels([this] { return getRows() * this->depth * this->elementBytes; },
+               [this](ArrayRef<char> rows) { return flush(rows.data()); }) {}
 
-  llvm::Error add(ArrayRef<char> bytes) {
-    while (!bytes.empty()) {
-      uint64_t needed = getRows() * depth * elementBytes;
-      if (pending.empty() && bytes.size() >= needed) {
-        if (llvm::Error error = flush(bytes.data()))
-          return error;
-        bytes = bytes.drop_front(needed);
-        continue;
-      }
-      uint64_t taken =
-          std::min<uint64_t>(bytes.size(), needed - pending.size());
-      pending.insert(pending.end(), bytes.begin(), bytes.begin() + taken);
-      bytes = bytes.drop_front(taken);
-      if (pending.size() < needed)
-        continue;
-      if (llvm::Error error = flush(pending.data()))
-        return error;
-      pending.clear();
-    }
-    return llvm::Error::success();
-  }
+  llvm::Error add(ArrayRef<char> bytes) { return panels.add(bytes); }
 
 private:
   int64_t getRows() const { return std::min(width, outputs - firstRow); }
@@ -201,8 +209,9 @@ private:
 
   int64_t outputs, depth, width, elementBytes;
   Sink sink;
-  std::vector<char> packed, pending;
+  std::vector<char> packed;
   int64_t firstRow = 0; // of the next panel, in its matrix
+  BlockStream panels;
 };
 
 } // namespace
@@ -226,51 +235,92 @@ llvm::Error ConcatAttr::write(TensorReader &reader, Sink sink) const {
 }
 
 llvm::Error SliceAttr::write(TensorReader &reader, Sink sink) const {
-  RankedTensorType type = getTensorType();
-  uint64_t entry = getBytes(withShape(type, type.getShape().drop_front()));
-  return writeRange(getPart(), getOffset() * entry, getSize() * entry, reader,
-                    sink);
+  RankedTensorType type = getPart().getTensorType();
+  ArrayRef<int64_t> shape = type.getShape();
+  uint64_t entry =
+      getBytes(shape.drop_front(getDim() + 1), type.getElementType());
+  if (getTensorType().getNumElements() == 0)
+    return llvm::Error::success();
+  if (getDim() == 0 && getStride() == 1)
+    return writeRange(getPart(), getOffset() * entry, getSize() * entry, reader,
+                      sink);
+  // The part passes by once, and from each of its rows what is wanted is kept.
+  std::vector<char> kept(getSize() * entry);
+  BlockStream rows(
+      shape[getDim()] * entry, [&](ArrayRef<char> row) -> llvm::Error {
+        const char *from = row.data() + getOffset() * entry;
+        if (getStride() == 1)
+          return sink(ArrayRef(from, kept.size()));
+        for (uint64_t i = 0, to = 0; to < kept.size(); ++i, to += entry)
+          std::memcpy(kept.data() + to, from + i * getStride() * entry, entry);
+        return sink(kept);
+      });
+  return getPart().write(
+      reader, [&](ArrayRef<char> bytes) { return rows.add(bytes); });
 }
 
-llvm::Error TransposeAttr::write(TensorReader &reader, Sink sink) const {
-  RankedTensorType type = getTensorType();
-  int64_t elements = type.getNumElements(),
-          elementBytes = getElementBytes(type.getElementType());
-  if (elements == 0)
-    return llvm::Error::success();
-  llvm::Expected<std::vector<char>> data = materialise(getPart(), reader);
-  if (!data)
-    return data.takeError();
-
-  // Strides of the part, in the order of the result's dimensions.
-  ArrayRef<int64_t> partShape = getPart().getTensorType().getShape(),
-                    shape = type.getShape();
-  SmallVector<int64_t> partStrides(partShape.size(), elementBytes), strides;
-  for (int64_t i = static_cast<int64_t>(partShape.size()) - 2; i >= 0; --i)
-    partStrides[i] = partStrides[i + 1] * partShape[i + 1];
-  for (int64_t dimension : getPermutation())
-    strides.push_back(partStrides[dimension]);
-
+namespace {
+/// Hands `block`, a tensor of that shape, to `sink` with its dimensions
+/// permuted.
+llvm::Error writeTransposed(ArrayRef<char> block, ArrayRef<int64_t> shape,
+                            ArrayRef<int64_t> permutation, int64_t elementBytes,
+                            Sink sink) {
+  if (permutation == ArrayRef<int64_t>{1, 0}) {
+    std::vector<char> turned(block.size());
+    packPanel(elementBytes, block.data(), turned.data(), shape[0], shape[1],
+              /*width=*/shape[0]);
+    return sink(turned);
+  }
+  SmallVector<int64_t> strides(shape.size(), elementBytes);
+  for (int64_t i = static_cast<int64_t>(shape.size()) - 2; i >= 0; --i)
+    strides[i] = strides[i + 1] * shape[i + 1];
   std::vector<char> piece;
   SmallVector<int64_t> index(shape.size(), 0);
-  int64_t from = 0;
+  int64_t elements = block.size() / elementBytes, from = 0;
   for (int64_t element = 0; element < elements; ++element) {
-    piece.insert(piece.end(), data->begin() + from,
-                 data->begin() + from + elementBytes);
+    piece.insert(piece.end(), block.begin() + from,
+                 block.begin() + from + elementBytes);
     if (piece.size() >= kPieceBytes || element + 1 == elements) {
       if (llvm::Error error = sink(piece))
         return error;
       piece.clear();
     }
     for (int64_t i = static_cast<int64_t>(shape.size()) - 1; i >= 0; --i) {
-      from += strides[i];
-      if (++index[i] < shape[i])
+      int64_t dimension = permutation[i];
+      from += strides[dimension];
+      if (++index[i] < shape[dimension])
         break;
-      from -= strides[i] * shape[i];
+      from -= strides[dimension] * shape[dimension];
       index[i] = 0;
     }
   }
   return llvm::Error::success();
+}
+} // namespace
+
+llvm::Error TransposeAttr::write(TensorReader &reader, Sink sink) const {
+  RankedTensorType type = getPart().getTensorType();
+  if (type.getNumElements() == 0)
+    return llvm::Error::success();
+  // Dimensions in front that stay where they are only repeat the same.
+  ArrayRef<int64_t> permutation = getPermutation();
+  size_t kept = 0;
+  while (kept < permutation.size() &&
+         permutation[kept] == static_cast<int64_t>(kept))
+    ++kept;
+  if (kept == permutation.size())
+    return getPart().write(reader, sink);
+  SmallVector<int64_t> inner = llvm::map_to_vector(
+      permutation.drop_front(kept),
+      [&](int64_t dimension) -> int64_t { return dimension - kept; });
+  ArrayRef<int64_t> shape = type.getShape().drop_front(kept);
+  int64_t elementBytes = getElementBytes(type.getElementType());
+  BlockStream blocks(
+      getBytes(shape, type.getElementType()), [&](ArrayRef<char> block) {
+        return writeTransposed(block, shape, inner, elementBytes, sink);
+      });
+  return getPart().write(
+      reader, [&](ArrayRef<char> bytes) { return blocks.add(bytes); });
 }
 
 llvm::Error ReshapeAttr::write(TensorReader &reader, Sink sink) const {

@@ -13,6 +13,7 @@
 
 using namespace mlir;
 using namespace mlir::moe;
+using llvm::Twine;
 
 namespace {
 
@@ -140,22 +141,28 @@ RankedTensorType ConcatAttr::getTensorType() const {
 //===----------------------------------------------------------------------===//
 
 LogicalResult SliceAttr::verify(EmitError emitError, RecipeAttrInterface part,
-                                int64_t offset, int64_t size) {
+                                int64_t offset, int64_t size, int64_t dim,
+                                int64_t stride) {
   RankedTensorType type = part.getTensorType();
-  if (type.getRank() == 0)
-    return emitError() << "expected a part of rank 1 or more to slice, got "
-                       << type;
-  int64_t extent = type.getDimSize(0);
-  if (offset < 0 || size < 0 || offset > extent || size > extent - offset)
+  if (dim < 0 || dim >= type.getRank())
+    return emitError() << "expected a part with dimension " << dim
+                       << " to slice, got " << type;
+  int64_t extent = type.getDimSize(dim);
+  // The last entry taken must exist; no product of two hostile numbers.
+  bool inside = offset >= 0 && size >= 0 && stride >= 1 && offset <= extent &&
+                (size == 0 || (offset < extent &&
+                               size - 1 <= (extent - 1 - offset) / stride));
+  if (!inside)
     return emitError() << "expected a slice within [0, " << extent
-                       << "), got offset " << offset << " and size " << size;
+                       << "), got offset " << offset << " and size " << size
+                       << (stride == 1 ? "" : ", stride " + Twine(stride));
   return success();
 }
 
 RankedTensorType SliceAttr::getTensorType() const {
   RankedTensorType type = getPart().getTensorType();
   SmallVector<int64_t> shape(type.getShape());
-  shape.front() = getSize();
+  shape[getDim()] = getSize();
   return withShape(type, shape);
 }
 

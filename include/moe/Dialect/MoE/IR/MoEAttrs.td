@@ -115,9 +115,14 @@ def MoE_ConcatAttr : MoE_Recipe<"Concat", "concat"> {
   let genVerifyDecl = 1;
 }
 def MoE_SliceAttr : MoE_Recipe<"Slice", "slice"> {
-  let summary = "`size` entries from `offset` along the first dimension";
-  let parameters = (ins "::mlir::moe::RecipeAttrInterface":$part, "int64_t":$offset, "int64_t":$size);
-  let assemblyFormat = "`<` $part `,` struct($offset, $size) `>`";
+  let summary = "`size` entries from `offset` along one dimension, every `stride`-th";
+  let description = [{
+    `#moe.slice<a, offset = 4, size = 2>` takes entries 4 and 5 of the first dimension,
+    `#moe.slice<a, offset = 1, size = 8, dim = 2, stride = 2>` the odd ones of the third.
+  }];
+  let parameters = (ins "::mlir::moe::RecipeAttrInterface":$part, "int64_t":$offset, "int64_t":$size,
+                        DefaultValuedParameter<"int64_t", "0">:$dim, DefaultValuedParameter<"int64_t", "1">:$stride);
+  let assemblyFormat = "`<` $part `,` struct($offset, $size, $dim, $stride) `>`";
   let genVerifyDecl = 1;
 }
 def MoE_TransposeAttr : MoE_Recipe<"Transpose", "transpose"> {

@@ -74,8 +74,8 @@ def MoE_CombineAttrInterface : AttrInterface<"CombineAttrInterface"> {
 def MoE_RecipeAttrInterface : AttrInterface<"RecipeAttrInterface"> {
   let cppNamespace = "::mlir::moe";
   let description = [{
-    How one tensor of the program is made from named tensors of a checkpoint. Recipes are trees; a stack is written
-    part by part, everything else needs the memory of the tensors it reads.
+    How one tensor of the program is made from named tensors of a checkpoint. Recipes are trees whose parts
+    are streams; only a transposition holds what it turns, one entry of the outer dimensions that it leaves alone.
   }];
   let methods = [
     InterfaceMethod<"Shape and element type of the tensor the recipe makes.", "::mlir::RankedTensorType",
