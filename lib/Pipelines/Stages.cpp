@@ -69,7 +69,9 @@ static void buildOptimize(OpPassManager &pm, const StageOptions &options) {
 static void buildTile(OpPassManager &pm, const StageOptions &options) {
   if (options.reference)
     return buildReferencePipeline(pm, {});
-  buildTilePipeline(pm, {});
+  TileOptions tile;
+  tile.forceClass = options.forceClass;
+  buildTilePipeline(pm, tile);
 }
 
 //===----------------------------------------------------------------------===//
@@ -88,6 +90,15 @@ ArrayRef<Stage> moe::getStages() { return kStages; }
 const Stage *moe::lookupStage(StringRef name) {
   const auto *stage = llvm::find_if(kStages, [&](const Stage &stage) { return stage.name == name; });
   return stage == std::end(kStages) ? nullptr : stage;
+}
+
+void moe::printStages(raw_ostream &os) {
+  os << "| stage | pipeline | `--emit` | its result | alive at its end |\n| --- | --- | --- | --- | --- |\n";
+  for (const Stage &stage : getStages()) {
+    std::string pipeline = stage.build ? ("`moe-" + stage.name + "`").str() : "none";
+    os << "| " << stage.name << " | " << pipeline << " | `" << stage.form << "` | " << stage.help << " | "
+       << llvm::join(stage.dialects, ", ") << " |\n";
+  }
 }
 
 LogicalResult moe::verifyStage(Operation *module, const Stage &stage) {

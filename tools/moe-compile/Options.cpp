@@ -6,9 +6,11 @@
 
 #include "Options.h"
 
+#include "moe/Dialect/MoE/Transforms/Passes.h"
 #include "moe/Pipelines/Stages.h"
 
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Process.h"
 #include "llvm/Support/raw_ostream.h"
@@ -48,6 +50,11 @@ struct Flags {
                                           cl::desc("Expert loads recorded by a program: not supported yet")};
   cl::opt<bool> reference{"moe-reference", cl::cat(getCategory()),
                                  cl::desc("Lower everything to the plainest loops, to compare with (default off)")};
+  cl::opt<std::string> forceClass{"force-class", cl::value_desc("class"), cl::cat(getCategory()),
+                                  cl::desc("For developers: use one class of kernels for products of any number of "
+                                           "rows: single, few or full (default: by the number)")};
+  cl::opt<bool> printStages{"print-stages", cl::cat(getCategory()),
+                            cl::desc("For developers: print the table of stages and exit (default off)")};
   cl::opt<bool> verbose{"verbose", cl::cat(getCategory()),
                                cl::desc("Say how long each stage took, on standard error (default: on a terminal)")};
 };
@@ -107,6 +114,10 @@ CompileOptions parseCommandLine(int argc, char **argv) {
                               "Compiles a mixture-of-experts model to a native program.\n\n"
                               "  INPUT is a .mlir or .mlirbc file, or a Hugging Face checkpoint folder\n"
                               "  (config.json and *.safetensors). The weights go to a file beside the output.\n");
+  if (flags.printStages) {
+    printStages(llvm::outs());
+    exit(0);
+  }
   CompileOptions options;
   if (flags.input.empty())
     fail("no input, expected a .mlir or .mlirbc file or a checkpoint folder (see --help)");
@@ -114,6 +125,11 @@ CompileOptions parseCommandLine(int argc, char **argv) {
     fail("unknown target '" + llvm::Twine(flags.target) + "', expected cpu");
   if (!flags.loadProfile.empty())
     fail("--load-profile is not supported yet, expected to compile without it");
+  if (!flags.forceClass.empty() && !llvm::is_contained(getKernelClasses(), flags.forceClass.getValue()))
+    fail("unknown class '" + llvm::Twine(flags.forceClass) + "' in --force-class, expected one of " +
+         llvm::join(getKernelClasses(), ", "));
+  if (!flags.forceClass.empty() && flags.reference)
+    fail("--moe-reference has no kernels, expected it without --force-class");
   chooseOutput(flags.emit, flags.emit.getNumOccurrences(), flags.stopAfter, options);
   bool isText = options.emit.empty() || options.emit == "asm" || options.emit == "llvm";
   options.output = flags.output.empty() && isText ? "-" : flags.output.getValue();
@@ -126,6 +142,7 @@ CompileOptions parseCommandLine(int argc, char **argv) {
   options.cpu = flags.cpu;
   options.dumpFolder = flags.dumpFolder;
   options.reference = flags.reference;
+  options.forceClass = flags.forceClass;
   options.verbose = flags.verbose || llvm::sys::Process::StandardErrIsDisplayed();
   return options;
 }

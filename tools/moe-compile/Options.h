@@ -21,6 +21,7 @@ struct CompileOptions {
   std::string emit; ///< "exe", "shared", "obj", "asm", "llvm", or empty where IR of a stage is written
   const mlir::moe::Stage *lastStage = nullptr;
   std::string dumpFolder;
+  std::string forceClass; ///< the one kernel class to use, or empty
   bool reference = false;
   bool verbose = false;
 

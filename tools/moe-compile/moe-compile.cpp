@@ -90,6 +90,8 @@ static llvm::Error makeReported() { return llvm::createStringError(""); }
 
 std::string Compiler::describeOptions() const {
   std::string text = "--cpu=" + options.cpu;
+  if (!options.forceClass.empty())
+    text += " --force-class=" + options.forceClass;
   return options.reference ? text + " --moe-reference" : text;
 }
 
@@ -97,6 +99,7 @@ llvm::Error Compiler::runStage(const Stage &stage) {
   PassManager pm(&context, ModuleOp::getOperationName());
   StageOptions stageOptions;
   stageOptions.reference = options.reference;
+  stageOptions.forceClass = options.forceClass;
   if (stage.build)
     stage.build(pm, stageOptions);
   else if (failed(verifyStage(*module, stage)))

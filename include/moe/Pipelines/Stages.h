@@ -16,6 +16,7 @@ namespace mlir::moe {
 /// What the compiler was asked for, as far as pipelines depend on it.
 struct StageOptions {
   bool reference = false; ///< the plainest lowering
+  std::string forceClass; ///< the one kernel class to use, or empty
 };
 
 struct Stage {
@@ -35,6 +36,9 @@ ArrayRef<Stage> getStages();
 
 /// The stage of that name, or null.
 const Stage *lookupStage(StringRef name);
+
+/// The table for people, in Markdown; docs/Architecture.md has it.
+void printStages(raw_ostream &os);
 
 /// Checks the contract of `stage`; reports the first operation that breaks it.
 LogicalResult verifyStage(Operation *module, const Stage &stage);

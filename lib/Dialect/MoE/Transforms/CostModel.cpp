@@ -7,6 +7,8 @@
 
 #include "CostModel.h"
 
+#include "moe/Dialect/MoE/Transforms/Passes.h"
+
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
@@ -78,17 +80,11 @@ void moe::forceClass(ProductTiling &tiling, KernelClass forced) {
   tiling.minItemRows = tiling.maxItemRows = rows;
 }
 
-static StringRef nameOf(KernelClass kernel) {
-  switch (kernel) {
-  case KernelClass::single:
-    return "single";
-  case KernelClass::few:
-    return "few";
-  case KernelClass::full:
-    return "full";
-  }
-  llvm_unreachable("all classes are named");
-}
+static constexpr StringLiteral kKernelClasses[] = {"single", "few", "full"};
+
+ArrayRef<StringLiteral> moe::getKernelClasses() { return kKernelClasses; }
+
+static StringRef nameOf(KernelClass kernel) { return kKernelClasses[static_cast<int64_t>(kernel)]; }
 
 std::string ProductTiling::describe(const ProductShape &shape) const {
   std::string heights = llvm::join(llvm::map_range(tileRows, [](int64_t rows) { return std::to_string(rows); }), ",");

@@ -15,7 +15,7 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/IR/PatternMatch.h"
-#include "llvm/ADT/StringSwitch.h"
+#include "llvm/ADT/StringExtras.h"
 
 namespace mlir::moe {
 #define GEN_PASS_DEF_TILEGROUPEDMATMULPASS
@@ -123,15 +123,12 @@ struct TileGroupedMatmulPass : public moe::impl::TileGroupedMatmulPassBase<TileG
                << "expected '" << name << "' to be 0 to " << kMaxOption << ", got " << value;
     if (forceClass.empty())
       return success();
-    forced = llvm::StringSwitch<std::optional<KernelClass>>(forceClass)
-                 .Case("single", KernelClass::single)
-                 .Case("few", KernelClass::few)
-                 .Case("full", KernelClass::full)
-                 .Default(std::nullopt);
-    if (forced)
-      return success();
-    return emitError(UnknownLoc::get(context))
-           << "expected 'force-class' to be single, few or full, got '" << forceClass << "'";
+    const auto *found = llvm::find(getKernelClasses(), forceClass.getValue());
+    if (found == getKernelClasses().end())
+      return emitError(UnknownLoc::get(context)) << "expected 'force-class' to be one of "
+                                                 << llvm::join(getKernelClasses(), ", ") << ", got '" << forceClass << "'";
+    forced = static_cast<KernelClass>(std::distance(getKernelClasses().begin(), found));
+    return success();
   }
 
   void runOnOperation() override {

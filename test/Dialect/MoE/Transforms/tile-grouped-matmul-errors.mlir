@@ -4,7 +4,7 @@
 
 // Tests that options say what they accept.
 
-// CHECK: error: expected 'force-class' to be single, few or full, got 'huge'
+// CHECK: error: expected 'force-class' to be one of single, few, full, got 'huge'
 // ROWS: error: expected 'max-item-rows' to be 0 to 4096, got -1
 // BLOCK: error: expected 'block-size' to be 0 to 4096, got -16
 func.func @empty() {

@@ -39,6 +39,9 @@ namespace mlir::moe {
 
 class MoEDialect;
 
+/// What `force-class` of moe-tile-grouped-matmul takes, in the order of KernelClass.
+ArrayRef<StringLiteral> getKernelClasses();
+
 #define GEN_PASS_DECL
 #include "moe/Dialect/MoE/Transforms/Passes.h.inc"
 
