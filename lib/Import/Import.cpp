@@ -8,8 +8,8 @@
 #include "moe/Import/Import.h"
 #include "Architectures/Architectures.h"
 #include "moe/Dialect/MoE/IR/MoE.h"
+#include "moe/Import/Nesting.h"
 
-#include "mlir/Bytecode/BytecodeReader.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/MLProgram/IR/MLProgram.h"
@@ -144,11 +144,9 @@ mlir::moe::importIR(StringRef path, StringRef weights, MLIRContext &context) {
   if (!text)
     return text.takeError();
   auto buffer = llvm::MemoryBuffer::getMemBuffer(*text, path);
-  if (!isBytecode(*buffer)) {
-    if (llvm::Error error = scanNesting(*text, TextKind::mlir))
-      return makeError(path + ": " + llvm::toString(std::move(error)));
-  }
   loadImportDialects(context);
+  if (llvm::Error error = guardNesting(*buffer, context))
+    return makeError(path + ": " + llvm::toString(std::move(error)));
   ImportedProgram program;
   {
     ErrorCollector errors(context);

@@ -8,11 +8,10 @@
 #include "moe/CPU/Passes.h"
 #include "moe/Conversion/Passes.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
-#include "moe/Import/Text.h"
+#include "moe/Import/Nesting.h"
 #include "moe/Pipelines/Pipelines.h"
 #include "moe/Pipelines/Registration.h"
 
-#include "mlir/Bytecode/BytecodeReader.h"
 #include "mlir/Dialect/Linalg/TransformOps/DialectExtension.h"
 #include "mlir/Dialect/Transform/IR/TransformDialect.h"
 #include "mlir/IR/DialectRegistry.h"
@@ -25,13 +24,15 @@
 
 using namespace mlir;
 
-/// Reads the input and refuses text that would overflow the parser's stack; then runs the passes.
+/// Reads the input and refuses what is nested so deep that parser or passes would overflow the stack; then runs the passes.
 static LogicalResult run(StringRef inputFile, StringRef outputFile, DialectRegistry &registry) {
   std::string error;
   std::unique_ptr<llvm::MemoryBuffer> input = openInputFile(inputFile, &error);
   std::unique_ptr<llvm::ToolOutputFile> output = input ? openOutputFile(outputFile, &error) : nullptr;
-  if (input && !isBytecode(*input))
-    if (llvm::Error nesting = moe::scanNesting(input->getBuffer(), moe::TextKind::mlir))
+  MLIRContext scratch(registry);
+  scratch.allowUnregisteredDialects();
+  if (input)
+    if (llvm::Error nesting = moe::guardNesting(*input, scratch))
       error = (inputFile + ": " + llvm::toString(std::move(nesting))).str();
   if (!error.empty()) {
     llvm::errs() << "moe-opt: error: " << error << '\n';
