@@ -37,6 +37,9 @@ void check(moe_session &session, moe_status status);
 /// Writes to standard output and makes sure it arrived.
 void print(const std::string &text);
 
+/// `text` as a JSON string, quotes included.
+std::string jsonText(const std::string &text);
+
 /// What --profile and --record-load ask for, after the run.
 void printProfile(moe_session &session);
 std::string loadJson(moe_session &session, int64_t tokens);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 using namespace moe::runtime;
 
@@ -63,6 +64,11 @@ void moe::runtime::printProfile(moe_session &session) {
                  e.calls ? time / 1e3 / static_cast<double>(e.calls) : 0.0,
                  total > 0 ? 100 * time / total : 0.0);
   }
+}
+
+std::string moe::runtime::jsonText(const std::string &text) {
+  return nlohmann::json(text).dump(
+      -1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 std::string moe::runtime::loadJson(moe_session &session, int64_t tokens) {

@@ -147,9 +147,10 @@ void moe::runtime::runFunction(moe_model &model, const Options &options) {
       call();
       timing.samples.push_back(static_cast<double>(now() - start) / 1e6);
     }
-    print(format("{\"function\": \"%s\", \"ms_per_call\": %.6g, \"threads\": "
+    print(format("{\"function\": %s, \"ms_per_call\": %.6g, \"threads\": "
                  "%d, \"repeats\": %lld, \"spread\": %.4g}\n",
-                 function.name, timing.median(), session->threads,
+                 jsonText(function.name).c_str(), timing.median(),
+                 session->threads,
                  static_cast<long long>(repeats.done()), timing.spread()));
   }
   if (!files.empty())

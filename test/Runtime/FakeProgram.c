@@ -206,6 +206,7 @@ static const moe_function_info functions[] = {
      scaleOutputs, scale},
     {"transpose", "", 1, 1, matrix, matrix, transpose},
     {"same", "", 9, 9, vectors, vectors, same},
+    {"a \"quoted\" \\ name", "", 1, 1, matrix, matrix, transpose},
 #ifdef _OPENMP
     {"threads", "", 0, 1, NULL, count, threads},
 #endif

@@ -68,4 +68,8 @@ np.save(program.file("x.npy"), x)
 result = program.run("--function=transpose", "--inputs=" + program.file("x.npy"), "--bench", "--repeats=3")
 numbers = json.loads(result.stdout)
 check(numbers["function"] == "transpose" and numbers["repeats"] == 3 and numbers["ms_per_call"] > 0, numbers)
+# A name is a JSON string whatever it holds.
+name = 'a "quoted" \\ name'
+result = program.run("--function", name, "--inputs", program.file("x.npy"), "--bench", "--repeats=1")
+check(json.loads(result.stdout)["function"] == name, result)
 program.done()
