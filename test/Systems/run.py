@@ -25,10 +25,13 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
 import harness  # noqa: E402  (shared with the integration tests, see the path above)
 from harness import Failure, safetensors  # noqa: E402
 
+np.seterr(over="ignore")  # oracles may write the logistic function as it stands in books
+
 SEED = 11
 TOKENS = (0, 1, 2, 5, 13, 37)
 SOURCE = re.compile(r'#moe\.source<"([^"]+)", tensor<([\dx]*?)x?f32>>')
-FUNCTION = re.compile(r"func\.func @(\w+)\((.*?)\)\s*->", re.DOTALL)
+FUNCTION = re.compile(r"func\.func @(\w+)\((.*?)\)\s*->\s*\((.*?)\) \{", re.DOTALL)
+NAME = re.compile(r'moe\.name = "(\w+)"')
 ARGUMENT = re.compile(r'%\w+: tensor<([\dx?]*?)x?(f32|i32|index)> \{moe\.name = "(\w+)"')
 
 
@@ -54,8 +57,9 @@ class System:
         self.bound = depth * 2.0**-24
         self.signatures = {
             name: [(argument, extents(shape), kind) for shape, kind, argument in ARGUMENT.findall(arguments)]
-            for name, arguments in FUNCTION.findall(self.text)
+            for name, arguments, _ in FUNCTION.findall(self.text)
         }
+        self.results = {name: NAME.findall(results) for name, _, results in FUNCTION.findall(self.text)}
         if self.function not in self.signatures:
             raise Failure(f"no public function @{self.function}; the file has {list(self.signatures)}")
         self.worst, self.compared, self.exact = 0.0, 0, 0
@@ -103,7 +107,8 @@ class System:
         function = function or self.function
         fast, plain = (program.call(function, inputs) for program in (self.fast, self.plain))
         for name in fast:
-            self.compare(f"{title or function}, '{name}', fast path against reference path", fast[name], plain[name], exact)
+            alike = exact and name not in getattr(self.module, "ROUNDED", ())
+            self.compare(f"{title or function}, '{name}', fast path against reference path", fast[name], plain[name], alike)
         return fast
 
     def compare(self, title, got, want, exact=False):
@@ -121,7 +126,7 @@ class System:
         results = self.module.oracle(weights, **wide)
         if isinstance(results, dict):
             return results
-        return {next(iter(re.findall(r'->\s*\(tensor<[^>]*> \{moe\.name = "(\w+)"', self.text)), "y"): results}
+        return {self.results[self.function][0]: results}
 
     def check(self, title, inputs, exact=False):
         """Runs the system and compares with the oracle; gives the results."""

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "moe/Conversion/MoEToLinalg/MoEToLinalg.h"
+#include "moe/Dialect/MoE/IR/Builders.h"
 #include "moe/Dialect/MoE/IR/MoE.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -47,6 +48,19 @@ static Value insertEntry(OpBuilder &builder, Location loc, Value value,
 }
 
 namespace {
+/// What all experts read: their rows, one after the other, and where each
+/// expert's begin; with several classes, each expert's class and its number in
+/// the class.
+struct Sources {
+  SmallVector<Value> rows;
+  Value offsets, classes, numbers;
+};
+
+/// One expert, its number in its class, and its rows.
+struct ExpertRows {
+  Value expert, number, begin, count;
+};
+
 struct LowerExperts : public OpConversionPattern<ExpertsOp> {
   LowerExperts(const TypeConverter &converter, MLIRContext *context,
                bool recordLoad)
@@ -60,35 +74,38 @@ struct LowerExperts : public OpConversionPattern<ExpertsOp> {
       if (failed(rewriter.convertRegionTypes(&body, *getTypeConverter())))
         return rewriter.notifyMatchFailure(
             op, "the types of a body have no conversion");
-    Value rows = adaptor.getRows()[0];
     int64_t experts = op.getRouting().getType().getExperts();
-    auto resultType = op.getResult().getType();
-    OpFoldResult width = rewriter.getIndexAttr(resultType.getDimSize(1));
-
     Plan plan =
         buildPlan(rewriter, loc, adaptor.getRouting()[0], experts, recordLoad);
     OpFoldResult pairs = tensor::getMixedSize(rewriter, loc, plan.tokens, 0);
-    Value gatherInit = tensor::EmptyOp::create(
-        rewriter, loc,
-        ArrayRef<OpFoldResult>{pairs,
-                               tensor::getMixedSize(rewriter, loc, rows, 1)},
-        rewriter.getF32Type());
-    Value gathered = GatherOp::create(rewriter, loc, gatherInit.getType(), rows,
-                                      plan.tokens, gatherInit)
-                         .getResult();
+    Sources sources;
+    for (ValueRange rows : adaptor.getRows()) {
+      OpFoldResult width = tensor::getMixedSize(rewriter, loc, rows[0], 1);
+      Value init = tensor::EmptyOp::create(
+          rewriter, loc, ArrayRef<OpFoldResult>{pairs, width},
+          rewriter.getF32Type());
+      sources.rows.push_back(GatherOp::create(rewriter, loc, init.getType(),
+                                              rows[0], plan.tokens, init)
+                                 .getResult());
+    }
+    if (op.getWithWeights())
+      sources.rows.push_back(buildRowWeights(rewriter, loc, plan.slots,
+                                             adaptor.getRouting()[1], pairs));
+    sources.offsets = plan.offsets;
+    if (op.getClasses())
+      buildClasses(op, rewriter, sources);
 
     // The output rows and the states are carried through the experts.
+    auto resultType = op.getResult().getType();
+    int64_t width = resultType.getDimSize(1);
+    if (op.getCombine().keepsSlotsApart())
+      width /= op.getRouting().getType().getSlots();
     SmallVector<Value> carried = {tensor::EmptyOp::create(
-        rewriter, loc, ArrayRef<OpFoldResult>{pairs, width},
+        rewriter, loc,
+        ArrayRef<OpFoldResult>{pairs, rewriter.getIndexAttr(width)},
         rewriter.getF32Type())};
     for (ValueRange state : adaptor.getState())
       llvm::append_range(carried, state);
-    Value classes;
-    if (auto list = op.getClasses())
-      classes = arith::ConstantOp::create(
-          rewriter, loc,
-          DenseIntElementsAttr::get(
-              RankedTensorType::get({experts}, rewriter.getI32Type()), *list));
     Value zero = arith::ConstantIndexOp::create(rewriter, loc, 0);
     Value one = arith::ConstantIndexOp::create(rewriter, loc, 1);
     Value count = arith::ConstantIndexOp::create(rewriter, loc, experts);
@@ -96,41 +113,52 @@ struct LowerExperts : public OpConversionPattern<ExpertsOp> {
     {
       OpBuilder::InsertionGuard guard(rewriter);
       rewriter.setInsertionPointToStart(loop.getBody());
-      buildExpert(op, adaptor, rewriter, loop, plan.offsets, gathered, classes);
+      buildExpert(op, adaptor, rewriter, loop, sources);
     }
 
     // Each token sums what its experts gave, from zero.
-    SmallVector<OpFoldResult> sizes = {
-        tensor::getMixedSize(rewriter, loc, rows, 0), width};
+    OpFoldResult tokens =
+        tensor::getMixedSize(rewriter, loc, adaptor.getRows()[0][0], 0);
     if (!resultType.isDynamicDim(0))
-      sizes[0] = rewriter.getIndexAttr(resultType.getDimSize(0));
-    Value sumInit = buildZeros(rewriter, loc, rewriter.getF32Type(), sizes);
-    Value sum =
-        CombineOp::create(rewriter, loc, sumInit.getType(), loop.getResult(0),
-                          plan.slots, adaptor.getRouting()[1], op.getCombine(),
-                          sumInit)
-            .getResult();
-    if (sum.getType() != resultType)
-      sum = tensor::CastOp::create(rewriter, loc, resultType, sum);
+      tokens = rewriter.getIndexAttr(resultType.getDimSize(0));
+    Value sum = buildCombination(rewriter, loc, loop.getResult(0), plan.slots,
+                                 adaptor.getRouting()[1], op.getCombine(),
+                                 tokens, resultType);
     SmallVector<Value> results = {sum};
     llvm::append_range(results, loop.getResults().drop_front());
     rewriter.replaceOp(op, results);
     return success();
   }
 
+  /// Constants that tell each expert's class and its number in the class.
+  static void buildClasses(ExpertsOp op, OpBuilder &builder, Sources &sources) {
+    int64_t experts = op.getRouting().getType().getExperts();
+    SmallVector<int32_t> numbers, counts(op.getBodies().size(), 0);
+    for (int64_t expert = 0; expert < experts; ++expert)
+      numbers.push_back(counts[op.getClassOf(expert)]++);
+    auto table = [&](ArrayRef<int32_t> values) -> Value {
+      auto type = RankedTensorType::get({experts}, builder.getI32Type());
+      return arith::ConstantOp::create(builder, op.getLoc(),
+                                       DenseIntElementsAttr::get(type, values));
+    };
+    sources.classes = table(*op.getClasses());
+    sources.numbers = table(numbers);
+  }
+
   /// One turn of the loop over experts: nothing for an expert without rows,
   /// else its class's body.
   static void buildExpert(ExpertsOp op, OneToNOpAdaptor adaptor,
                           ConversionPatternRewriter &rewriter, scf::ForOp loop,
-                          Value offsets, Value gathered, Value classes) {
+                          const Sources &sources) {
     Location loc = op.getLoc();
     Value expert = loop.getInductionVar();
     ValueRange carried = loop.getRegionIterArgs();
     Value zero = arith::ConstantIndexOp::create(rewriter, loc, 0);
     Value one = arith::ConstantIndexOp::create(rewriter, loc, 1);
     Value next = arith::AddIOp::create(rewriter, loc, expert, one);
-    Value begin = tensor::ExtractOp::create(rewriter, loc, offsets, expert);
-    Value end = tensor::ExtractOp::create(rewriter, loc, offsets, next);
+    Value begin =
+        tensor::ExtractOp::create(rewriter, loc, sources.offsets, expert);
+    Value end = tensor::ExtractOp::create(rewriter, loc, sources.offsets, next);
     Value count = arith::SubIOp::create(rewriter, loc, end, begin);
     Value busy = arith::CmpIOp::create(rewriter, loc, arith::CmpIPredicate::sgt,
                                        count, zero);
@@ -140,15 +168,20 @@ struct LowerExperts : public OpConversionPattern<ExpertsOp> {
     rewriter.setInsertionPointToEnd(guarded.elseBlock());
     scf::YieldOp::create(rewriter, loc, carried);
     rewriter.setInsertionPointToEnd(guarded.thenBlock());
-    if (!classes) {
-      scf::YieldOp::create(rewriter, loc,
-                           buildBody(op, op.getBodies()[0], adaptor, rewriter,
-                                     expert, begin, count, gathered, carried));
+    ExpertRows own{expert, expert, begin, count};
+    if (!sources.classes) {
+      scf::YieldOp::create(
+          rewriter, loc,
+          buildBody(op, 0, adaptor, rewriter, own, sources, carried));
       return;
     }
-    Value kind = tensor::ExtractOp::create(rewriter, loc, classes, expert);
-    kind = arith::IndexCastOp::create(rewriter, loc, rewriter.getIndexType(),
-                                      kind);
+    auto lookUp = [&](Value table) -> Value {
+      Value entry = tensor::ExtractOp::create(rewriter, loc, table, expert);
+      return arith::IndexCastOp::create(rewriter, loc, rewriter.getIndexType(),
+                                        entry);
+    };
+    Value kind = lookUp(sources.classes);
+    own.number = lookUp(sources.numbers);
     // The last class is the default: the verifier has seen to it that there is
     // no other.
     SmallVector<int64_t> cases =
@@ -156,38 +189,47 @@ struct LowerExperts : public OpConversionPattern<ExpertsOp> {
     auto choice = scf::IndexSwitchOp::create(rewriter, loc, carried.getTypes(),
                                              kind, cases, cases.size());
     scf::YieldOp::create(rewriter, loc, choice.getResults());
-    for (auto [index, body] : llvm::enumerate(op.getBodies())) {
+    for (unsigned index = 0; index < op.getBodies().size(); ++index) {
       Region &region = index < cases.size() ? choice.getCaseRegions()[index]
                                             : choice.getDefaultRegion();
       rewriter.createBlock(&region);
-      scf::YieldOp::create(rewriter, loc,
-                           buildBody(op, body, adaptor, rewriter, expert, begin,
-                                     count, gathered, carried));
+      scf::YieldOp::create(
+          rewriter, loc,
+          buildBody(op, index, adaptor, rewriter, own, sources, carried));
     }
   }
 
-  /// Inlines `body` at the end of the current block, on the slices of `expert`;
-  /// gives the carried tensors updated.
-  static SmallVector<Value> buildBody(ExpertsOp op, Region &body,
+  /// Inlines the body of a class at the end of the current block, on the
+  /// slices of an expert; gives the carried tensors updated.
+  static SmallVector<Value> buildBody(ExpertsOp op, unsigned bodyClass,
                                       OneToNOpAdaptor adaptor,
                                       ConversionPatternRewriter &rewriter,
-                                      Value expert, Value begin, Value count,
-                                      Value gathered, ValueRange carried) {
+                                      const ExpertRows &own,
+                                      const Sources &sources,
+                                      ValueRange carried) {
     Location loc = op.getLoc();
+    Region &body = op.getBodies()[bodyClass];
     OpFoldResult zero = rewriter.getIndexAttr(0),
                  one = rewriter.getIndexAttr(1);
-    SmallVector<OpFoldResult> place = {begin, zero}, strides = {one, one};
-    SmallVector<OpFoldResult> rowSizes = {
-        count, tensor::getMixedSize(rewriter, loc, gathered, 1)};
-    SmallVector<Value> arguments = {tensor::ExtractSliceOp::create(
-        rewriter, loc, gathered, place, rowSizes, strides)};
-    for (ValueRange components : adaptor.getBanks())
-      for (Value component : components)
-        arguments.push_back(extractEntry(rewriter, loc, component, expert));
+    SmallVector<OpFoldResult> place = {own.begin, zero}, strides = {one, one};
+    SmallVector<Value> arguments;
+    for (Value rows : sources.rows) {
+      SmallVector<OpFoldResult> sizes =
+          tensor::getMixedSizes(rewriter, loc, rows);
+      sizes[0] = own.count;
+      arguments.push_back(tensor::ExtractSliceOp::create(
+          rewriter, loc, rows, ArrayRef(place).take_front(sizes.size()), sizes,
+          ArrayRef(strides).take_front(sizes.size())));
+    }
+    for (unsigned bank : op.getBanksOf(bodyClass)) {
+      Value entry = op.getBankClass(bank) < 0 ? own.expert : own.number;
+      for (Value component : adaptor.getBanks()[bank])
+        arguments.push_back(extractEntry(rewriter, loc, component, entry));
+    }
     for (ValueRange shared : adaptor.getShared())
       llvm::append_range(arguments, shared);
     for (Value state : carried.drop_front())
-      arguments.push_back(extractEntry(rewriter, loc, state, expert));
+      arguments.push_back(extractEntry(rewriter, loc, state, own.expert));
 
     Block *block = rewriter.getInsertionBlock();
     auto yield = cast<YieldOp>(body.front().getTerminator());
@@ -199,12 +241,12 @@ struct LowerExperts : public OpConversionPattern<ExpertsOp> {
     rewriter.eraseOp(yield);
 
     SmallVector<OpFoldResult> sizes = {
-        count, tensor::getMixedSize(rewriter, loc, carried[0], 1)};
+        own.count, tensor::getMixedSize(rewriter, loc, carried[0], 1)};
     SmallVector<Value> results = {tensor::InsertSliceOp::create(
         rewriter, loc, yielded[0], carried[0], place, sizes, strides)};
     for (auto [value, state] :
          llvm::zip(ArrayRef(yielded).drop_front(), carried.drop_front()))
-      results.push_back(insertEntry(rewriter, loc, value, state, expert));
+      results.push_back(insertEntry(rewriter, loc, value, state, own.expert));
     return results;
   }
 

@@ -89,6 +89,45 @@ static Value sliceEntry(OpBuilder &builder, Location loc, Value tensor,
 }
 
 namespace {
+/// One group in a loop over groups: its rows of the result, to be written.
+struct Group {
+  Value index, begin, count, target;
+};
+} // namespace
+
+/// Replaces `op` by a loop over groups that writes each group's rows of `init`,
+/// `columns` wide: `body` gives them.
+static void buildOverGroups(RewriterBase &rewriter, Operation *op,
+                            Value offsets, int64_t groups, Value init,
+                            int64_t columns,
+                            llvm::function_ref<Value(const Group &)> body) {
+  Location loc = op->getLoc();
+  Value first = arith::ConstantIndexOp::create(rewriter, loc, 0);
+  Value step = arith::ConstantIndexOp::create(rewriter, loc, 1);
+  Value count = arith::ConstantIndexOp::create(rewriter, loc, groups);
+  auto loop = scf::ForOp::create(rewriter, loc, first, count, step, init);
+  OpBuilder::InsertionGuard guard(rewriter);
+  rewriter.setInsertionPointToStart(loop.getBody());
+  Group group;
+  group.index = loop.getInductionVar();
+  Value result = loop.getRegionIterArg(0);
+  group.begin = tensor::ExtractOp::create(rewriter, loc, offsets, group.index);
+  Value next = arith::AddIOp::create(rewriter, loc, group.index, step);
+  Value end = tensor::ExtractOp::create(rewriter, loc, offsets, next);
+  group.count = arith::SubIOp::create(rewriter, loc, end, group.begin);
+  OpFoldResult zero = rewriter.getIndexAttr(0), one = rewriter.getIndexAttr(1);
+  SmallVector<OpFoldResult> place = {group.begin, zero}, strides = {one, one};
+  SmallVector<OpFoldResult> sizes = {group.count,
+                                     rewriter.getIndexAttr(columns)};
+  group.target = tensor::ExtractSliceOp::create(rewriter, loc, result, place,
+                                                sizes, strides);
+  Value written = tensor::InsertSliceOp::create(
+      rewriter, loc, body(group), result, place, sizes, strides);
+  scf::YieldOp::create(rewriter, loc, written);
+  rewriter.replaceOp(op, loop.getResults());
+}
+
+namespace {
 struct LowerGroupedMatmul : public OpConversionPattern<GroupedMatmulOp> {
   using OpConversionPattern::OpConversionPattern;
 
@@ -110,62 +149,52 @@ struct LowerGroupedMatmul : public OpConversionPattern<GroupedMatmulOp> {
     OpFoldResult zero = rewriter.getIndexAttr(0),
                  one = rewriter.getIndexAttr(1);
     OpFoldResult inner = tensor::getMixedSize(rewriter, loc, rows, 1);
-    SmallVector<OpFoldResult> strides = {one, one};
-    Value first = arith::ConstantIndexOp::create(rewriter, loc, 0);
-    Value step = arith::ConstantIndexOp::create(rewriter, loc, 1);
-    Value groups =
-        arith::ConstantIndexOp::create(rewriter, loc, op.getGroups());
-
-    auto loop = scf::ForOp::create(rewriter, loc, first, groups, step, init);
-    OpBuilder::InsertionGuard guard(rewriter);
-    rewriter.setInsertionPointToStart(loop.getBody());
-    Value group = loop.getInductionVar(), result = loop.getRegionIterArg(0);
-    Value begin = tensor::ExtractOp::create(rewriter, loc, offsets, group);
-    Value next = arith::AddIOp::create(rewriter, loc, group, step);
-    Value end = tensor::ExtractOp::create(rewriter, loc, offsets, next);
-    Value count = arith::SubIOp::create(rewriter, loc, end, begin);
-
-    Value groupRows;
-    if (indices) {
+    auto rowsOf = [&](const Group &group) -> Value {
+      if (!indices)
+        return tensor::ExtractSliceOp::create(
+            rewriter, loc, rows, ArrayRef<OpFoldResult>{group.begin, zero},
+            ArrayRef<OpFoldResult>{group.count, inner},
+            ArrayRef<OpFoldResult>{one, one});
       Value groupIndices = tensor::ExtractSliceOp::create(
-          rewriter, loc, indices, ArrayRef<OpFoldResult>{begin},
-          ArrayRef<OpFoldResult>{count}, ArrayRef<OpFoldResult>{one});
+          rewriter, loc, indices, ArrayRef<OpFoldResult>{group.begin},
+          ArrayRef<OpFoldResult>{group.count}, ArrayRef<OpFoldResult>{one});
       Value empty = tensor::EmptyOp::create(
-          rewriter, loc, ArrayRef<OpFoldResult>{count, inner},
+          rewriter, loc, ArrayRef<OpFoldResult>{group.count, inner},
           rewriter.getF32Type());
-      groupRows = GatherOp::create(rewriter, loc, empty.getType(), rows,
-                                   groupIndices, empty)
-                      .getResult();
-    } else {
-      groupRows = tensor::ExtractSliceOp::create(
-          rewriter, loc, rows, ArrayRef<OpFoldResult>{begin, zero},
-          ArrayRef<OpFoldResult>{count, inner}, strides);
-    }
-    SmallVector<Value> products;
-    for (Value bank : banks)
-      products.push_back(buildProductWithMatrix(
-          rewriter, loc, groupRows, sliceEntry(rewriter, loc, bank, group),
-          count, columns));
-    SmallVector<OpFoldResult> place = {begin, zero},
-                              sizes = {count, rewriter.getIndexAttr(columns)};
-    Value target = tensor::ExtractSliceOp::create(rewriter, loc, result, place,
-                                                  sizes, strides);
-    Value joined = buildEpilogue(op, rewriter, products, target);
-    Value inserted = tensor::InsertSliceOp::create(
-        rewriter, loc, joined, result, place, sizes, strides);
-    scf::YieldOp::create(rewriter, loc, inserted);
-    rewriter.replaceOp(op, loop.getResults());
+      return GatherOp::create(rewriter, loc, empty.getType(), rows,
+                              groupIndices, empty)
+          .getResult();
+    };
+    buildOverGroups(rewriter, op, offsets, op.getGroups(), init, columns,
+                    [&](const Group &group) {
+      Value groupRows = rowsOf(group);
+      SmallVector<Value> products, vectors;
+      for (Value bank : banks)
+        products.push_back(buildProductWithMatrix(
+            rewriter, loc, groupRows,
+            sliceEntry(rewriter, loc, bank, group.index), group.count,
+            columns));
+      for (ValueRange components : adaptor.getVectors())
+        vectors.push_back(
+            sliceEntry(rewriter, loc, components[0], group.index));
+      return buildEpilogue(op, rewriter, products, vectors, group.target);
+    });
     return success();
   }
 
-  /// The epilogue on each element of `products`, written to `target`; without
-  /// one, the product itself.
+  /// The epilogue on each element of `products` and `vectors`, one element of
+  /// which belongs to a column, written to `target`; without one, the product
+  /// itself.
   static Value buildEpilogue(GroupedMatmulOp op,
                              ConversionPatternRewriter &rewriter,
-                             ValueRange products, Value target) {
+                             ValueRange products, ValueRange vectors,
+                             Value target) {
     Location loc = op.getLoc();
-    SmallVector<AffineMap> maps(products.size() + 1,
+    SmallVector<AffineMap> maps(products.size() + vectors.size() + 1,
                                 rewriter.getMultiDimIdentityMap(2));
+    for (AffineMap &map :
+         MutableArrayRef(maps).slice(products.size(), vectors.size()))
+      map = map.dropResult(0);
     SmallVector<utils::IteratorType> iterators(2,
                                                utils::IteratorType::parallel);
     auto copy = [](OpBuilder &b, Location loc, ValueRange x) {
@@ -175,17 +204,23 @@ struct LowerGroupedMatmul : public OpConversionPattern<GroupedMatmulOp> {
       return linalg::GenericOp::create(rewriter, loc, target.getType(),
                                        products, target, maps, iterators, copy)
           .getResult(0);
+    SmallVector<Value> inputs(products);
+    llvm::append_range(inputs, vectors);
     auto generic = linalg::GenericOp::create(rewriter, loc, target.getType(),
-                                             products, target, maps, iterators);
+                                             inputs, target, maps, iterators);
     OpBuilder::InsertionGuard guard(rewriter);
-    SmallVector<Type> types(products.size() + 1, rewriter.getF32Type());
+    SmallVector<Type> types = llvm::map_to_vector(
+        inputs, [](Value input) { return getElementTypeOrSelf(input); });
+    types.push_back(rewriter.getF32Type());
     SmallVector<Location> locations(types.size(), loc);
     Block *body =
         rewriter.createBlock(&generic.getRegion(), {}, types, locations);
+    SmallVector<Value> elements;
+    for (Value element : body->getArguments().drop_back())
+      elements.push_back(buildWiden(rewriter, loc, element));
     Block *epilogue = &op.getEpilogue().front();
     auto yield = cast<YieldOp>(epilogue->getTerminator());
-    rewriter.inlineBlockBefore(epilogue, body, body->end(),
-                               body->getArguments().drop_back());
+    rewriter.inlineBlockBefore(epilogue, body, body->end(), elements);
     rewriter.setInsertionPointToEnd(body);
     SmallVector<Value> values;
     if (succeeded(rewriter.getRemappedValues(yield.getValues(), values)))
@@ -196,7 +231,39 @@ struct LowerGroupedMatmul : public OpConversionPattern<GroupedMatmulOp> {
 };
 } // namespace
 
+namespace {
+/// Each group's vector is written to each of its rows.
+struct LowerFillGroups : public OpConversionPattern<FillGroupsOp> {
+  using OpConversionPattern::OpConversionPattern;
+
+  LogicalResult
+  matchAndRewrite(FillGroupsOp op, OneToNOpAdaptor adaptor,
+                  ConversionPatternRewriter &rewriter) const override {
+    Location loc = op.getLoc();
+    Value vectors = adaptor.getVectors()[0], init = adaptor.getInit()[0];
+    auto type = cast<RankedTensorType>(vectors.getType());
+    AffineMap element = rewriter.getMultiDimIdentityMap(2);
+    AffineMap maps[] = {element.dropResult(0), element};
+    buildOverGroups(rewriter, op, adaptor.getOffsets()[0], type.getDimSize(0),
+                    init, type.getDimSize(1), [&](const Group &group) {
+      Value vector = sliceEntry(rewriter, loc, vectors, group.index);
+      return linalg::GenericOp::create(
+                 rewriter, loc, group.target.getType(), vector, group.target,
+                 maps,
+                 SmallVector(2, utils::IteratorType::parallel),
+                 [](OpBuilder &b, Location loc, ValueRange x) {
+                   Value wide = buildWiden(b, loc, x[0]);
+                   linalg::YieldOp::create(b, loc, wide);
+                 })
+          .getResult(0);
+    });
+    return success();
+  }
+};
+} // namespace
+
 void moe::populateGroupedMatmulPatterns(const TypeConverter &converter,
                                         RewritePatternSet &patterns) {
-  patterns.add<LowerGroupedMatmul>(converter, patterns.getContext());
+  patterns.add<LowerGroupedMatmul, LowerFillGroups>(converter,
+                                                patterns.getContext());
 }

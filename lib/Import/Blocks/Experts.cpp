@@ -38,11 +38,8 @@ Value buildRouted(FunctionScope &scope, Value rows, Value routing,
   add(experts.down, {experts.hidden, experts.width}, weights.down);
   add(experts.downBias, {experts.hidden}, weights.downBias);
 
-  auto op = ExpertsOp::create(
-      builder, rows.getType(), TypeRange(), rows, routing, banks,
-      /*shared=*/ValueRange(),
-      /*state=*/ValueRange(), WeightedSumAttr::get(builder.getContext()),
-      /*classes=*/DenseI32ArrayAttr(), /*bodiesCount=*/1);
+  auto op = ExpertsOp::create(builder, rows.getType(), rows, routing, banks,
+                              WeightedSumAttr::get(builder.getContext()));
   SmallVector<Type> types{rows.getType()};
   for (Value bank : banks)
     llvm::append_range(types, cast<BankType>(bank.getType()).getExpertTypes());

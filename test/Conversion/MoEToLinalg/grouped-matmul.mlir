@@ -72,3 +72,29 @@ func.func @packed(%x: tensor<?x5xf32>, %w: !moe.bank<tensor<3x2x5x4xf32>>, %offs
     groups(%offsets : tensor<4xindex>) outs(%init : tensor<?x7xf32>) -> tensor<?x7xf32>
   return %y : tensor<?x7xf32>
 }
+
+// Tests that each group's vector takes part in the epilogue, and that it alone can fill the group's rows.
+// CHECK-LABEL: @vectors
+// CHECK-SAME: %[[BIAS:[^:]+]]: tensor<2x6xf16>, %{{[^:]+}}: tensor<3xindex>
+// CHECK: scf.for %[[GROUP:[^ ]+]] =
+// CHECK: %[[FILLED:.+]] = tensor.extract_slice %[[BIAS]][%[[GROUP]], 0] [1, 6] [1, 1] : tensor<2x6xf16> to tensor<6xf16>
+// CHECK: linalg.generic {{.+}} ins(%[[FILLED]] : tensor<6xf16>)
+// CHECK: arith.extf
+// CHECK: scf.for %[[INDEX:[^ ]+]] =
+// CHECK: math.fma
+// CHECK: %[[OWN:.+]] = tensor.extract_slice %[[BIAS]][%[[INDEX]], 0] [1, 6] [1, 1]
+// CHECK: linalg.generic {{.+}} ins(%{{.+}}, %[[OWN]] : tensor<?x6xf32>, tensor<6xf16>)
+// CHECK-NEXT: ^bb0(%[[P:[^:]+]]: f32, %[[B:[^:]+]]: f16,
+// CHECK: %[[WIDE:.+]] = arith.extf %[[B]]
+// CHECK: arith.addf %[[P]], %[[WIDE]]
+func.func @vectors(%x: tensor<?x4xf32>, %w: !moe.bank<tensor<2x6x4xf32>>, %v: !moe.bank<tensor<2x6xf16>>, %offsets: tensor<3xindex>,
+                   %init: tensor<?x6xf32>) -> (tensor<?x6xf32>, tensor<?x6xf32>) {
+  %rows = moe.fill_groups ins(%v : !moe.bank<tensor<2x6xf16>>) groups(%offsets : tensor<3xindex>) outs(%init : tensor<?x6xf32>) -> tensor<?x6xf32>
+  %y = moe.grouped_matmul ins(%x : tensor<?x4xf32>) banks(%w : !moe.bank<tensor<2x6x4xf32>>)
+         vectors(%v : !moe.bank<tensor<2x6xf16>>) groups(%offsets : tensor<3xindex>) outs(%init : tensor<?x6xf32>) -> tensor<?x6xf32> {
+  ^bb0(%a: f32, %b: f32):
+    %s = arith.addf %a, %b : f32
+    moe.yield %s : f32
+  }
+  return %rows, %y : tensor<?x6xf32>, tensor<?x6xf32>
+}

@@ -406,7 +406,7 @@ func.func @gather_g4_result(%x: tensor<9x4xf32>, %at: tensor<?xindex>, %init: te
 
 func.func @grouped_matmul_m1_no_bank(%x: tensor<?x4xf32>, %offsets: tensor<3xindex>, %init: tensor<?x6xf32>) {
   // expected-error @+1 {{expected at least one bank}}
-  %y = "moe.grouped_matmul"(%x, %offsets, %init) <{operandSegmentSizes = array<i32: 1, 0, 0, 1, 1>}> ({})
+  %y = "moe.grouped_matmul"(%x, %offsets, %init) <{operandSegmentSizes = array<i32: 1, 0, 0, 0, 1, 1>}> ({})
     : (tensor<?x4xf32>, tensor<3xindex>, tensor<?x6xf32>) -> tensor<?x6xf32>
   return
 }
@@ -495,7 +495,7 @@ func.func @grouped_matmul_m5_rows(%x: tensor<7x4xf32>, // expected-note {{they a
 
 func.func @grouped_matmul_m6_two_banks(%x: tensor<?x4xf32>, %w: !moe.bank<tensor<2x6x4xf32>>,
                                        %offsets: tensor<3xindex>, %init: tensor<?x6xf32>) {
-  // expected-error @+1 {{expected an epilogue that joins the products of the banks}}
+  // expected-error @+1 {{expected an epilogue that joins the products of the banks and the vectors}}
   %y = moe.grouped_matmul ins(%x : tensor<?x4xf32>)
          banks(%w, %w : !moe.bank<tensor<2x6x4xf32>>, !moe.bank<tensor<2x6x4xf32>>)
          groups(%offsets : tensor<3xindex>) outs(%init : tensor<?x6xf32>) -> tensor<?x6xf32>
@@ -506,7 +506,7 @@ func.func @grouped_matmul_m6_two_banks(%x: tensor<?x4xf32>, %w: !moe.bank<tensor
 
 func.func @grouped_matmul_m7_arguments(%x: tensor<?x4xf32>, %w: !moe.bank<tensor<2x6x4xf32>>,
                                        %offsets: tensor<3xindex>, %init: tensor<?x6xf32>) {
-  // expected-error @+1 {{expected the epilogue to take one 'f32' per bank (1)}}
+  // expected-error @+1 {{expected the epilogue to take one 'f32' per bank and vector (1)}}
   %y = moe.grouped_matmul ins(%x : tensor<?x4xf32>) banks(%w : !moe.bank<tensor<2x6x4xf32>>)
          groups(%offsets : tensor<3xindex>) outs(%init : tensor<?x6xf32>) -> tensor<?x6xf32> {
   ^bb0(%a: f32, %b: f32):
@@ -569,5 +569,159 @@ func.func @combine_c4_result(%rows: tensor<?x4xf32>, %slots: tensor<?x2xindex>, 
   // expected-error @+1 {{expected the result to have the type of the init}}
   %y = moe.combine ins(%rows : tensor<?x4xf32>) at(%slots : tensor<?x2xindex>) weights(%weights : tensor<?x2xf32>)
          kind(#moe.weighted_sum) outs(%init : tensor<?x4xf32>) -> tensor<9x4xf32>
+  return
+}
+
+// -----
+
+func.func @combine_c5_kind(%rows: tensor<?x4xf32>, %slots: tensor<?x2xindex>, %weights: tensor<?x2xf32>, %init: tensor<?x4xf32>) {
+  // expected-error @+1 {{expected a kind that adds rows up, got #moe.concat_slots}}
+  %y = moe.combine ins(%rows : tensor<?x4xf32>) at(%slots : tensor<?x2xindex>) weights(%weights : tensor<?x2xf32>)
+         kind(#moe.concat_slots) outs(%init : tensor<?x4xf32>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @experts_e8_no_rows(%routing: !moe.routing<? x 8, slots = 2>) {
+  // expected-error @+1 {{expected rows}}
+  %y = "moe.experts"(%routing) <{combine = #moe.sum, operandSegmentSizes = array<i32: 0, 1, 0, 0, 0>}> ({
+    %e = tensor.empty() : tensor<4x4xf32>
+    %r = tensor.cast %e : tensor<4x4xf32> to tensor<?x4xf32>
+    moe.yield %r : tensor<?x4xf32>
+  }) : (!moe.routing<? x 8, slots = 2>) -> tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @experts_e9_width(%x: tensor<?x4xf32>,
+                            %routing: !moe.routing<? x 8, slots = 3>) { // expected-note {{the routing is made here}}
+  // expected-error @+1 {{expected the width of the result (8) to be a multiple of the slots (3)}}
+  %y = moe.experts rows(%x : tensor<?x4xf32>) routed_by(%routing : !moe.routing<? x 8, slots = 3>)
+         combine(#moe.concat_slots) -> tensor<?x8xf32> {
+  ^bb0(%rows: tensor<?x4xf32>):
+    moe.yield %rows : tensor<?x4xf32>
+  }
+  return
+}
+
+// -----
+
+func.func @experts_e10_count(%x: tensor<?x4xf32>, %routing: !moe.routing<? x 8, slots = 2>, %b: !moe.bank<tensor<8x4xf32>>) {
+  // expected-error @+1 {{expected 'bank_classes' to have one entry per bank (1), got 2}}
+  %y = moe.experts rows(%x : tensor<?x4xf32>) routed_by(%routing : !moe.routing<? x 8, slots = 2>)
+         banks(%b : !moe.bank<tensor<8x4xf32>>) combine(#moe.sum) bank_classes([-1, 0]) -> tensor<?x4xf32> {
+  ^bb0(%rows: tensor<?x4xf32>, %own: tensor<4xf32>):
+    moe.yield %rows : tensor<?x4xf32>
+  }
+  return
+}
+
+// -----
+
+func.func @experts_e10_range(%x: tensor<?x4xf32>, %routing: !moe.routing<? x 8, slots = 2>, %b: !moe.bank<tensor<8x4xf32>>) {
+  // expected-error @+1 {{expected bank classes between -1 and 0, got 1}}
+  %y = moe.experts rows(%x : tensor<?x4xf32>) routed_by(%routing : !moe.routing<? x 8, slots = 2>)
+         banks(%b : !moe.bank<tensor<8x4xf32>>) combine(#moe.sum) bank_classes([1]) -> tensor<?x4xf32> {
+  ^bb0(%rows: tensor<?x4xf32>, %own: tensor<4xf32>):
+    moe.yield %rows : tensor<?x4xf32>
+  }
+  return
+}
+
+// -----
+
+func.func @experts_e2_class(%x: tensor<?x4xf32>,
+                            %routing: !moe.routing<? x 3, slots = 2>, // expected-note {{the routing is made here}}
+                            %b: !moe.bank<tensor<3x4xf32>>) { // expected-note {{the bank is made here}}
+  // expected-error @+1 {{expected banks of 2 experts for class 1, got 3}}
+  %y = moe.experts rows(%x : tensor<?x4xf32>) routed_by(%routing : !moe.routing<? x 3, slots = 2>)
+         banks(%b : !moe.bank<tensor<3x4xf32>>) combine(#moe.sum) classes([0, 1, 1]) bank_classes([1]) -> tensor<?x4xf32> {
+  ^bb0(%rows: tensor<?x4xf32>):
+    moe.yield %rows : tensor<?x4xf32>
+  }, {
+  ^bb0(%rows: tensor<?x4xf32>, %own: tensor<4xf32>):
+    moe.yield %rows : tensor<?x4xf32>
+  }
+  return
+}
+
+// -----
+
+func.func @experts_e5_weights(%x: tensor<?x4xf32>, %routing: !moe.routing<? x 8, slots = 2>) {
+  // expected-error @+1 {{expected body arguments of types ('tensor<?x4xf32>', 'tensor<?xf32>'), got ('tensor<?x4xf32>')}}
+  %y = moe.experts rows(%x : tensor<?x4xf32>) routed_by(%routing : !moe.routing<? x 8, slots = 2>) with_weights
+         combine(#moe.sum) -> tensor<?x4xf32> {
+  ^bb0(%rows: tensor<?x4xf32>):
+    moe.yield %rows : tensor<?x4xf32>
+  }
+  return
+}
+
+// -----
+
+func.func @grouped_matmul_m6_vectors(%x: tensor<?x4xf32>, %w: !moe.bank<tensor<2x6x4xf32>>, %v: !moe.bank<tensor<2x6xf32>>,
+                                     %offsets: tensor<3xindex>, %init: tensor<?x6xf32>) {
+  // expected-error @+1 {{expected an epilogue that joins the products of the banks and the vectors}}
+  %y = moe.grouped_matmul ins(%x : tensor<?x4xf32>) banks(%w : !moe.bank<tensor<2x6x4xf32>>)
+         vectors(%v : !moe.bank<tensor<2x6xf32>>) groups(%offsets : tensor<3xindex>) outs(%init : tensor<?x6xf32>) -> tensor<?x6xf32>
+  return
+}
+
+// -----
+
+func.func @grouped_matmul_m8_type(%x: tensor<?x4xf32>, %w: !moe.bank<tensor<2x6x4xf32>>,
+                                  %v: !moe.bank<tensor<2x6xi8>>, // expected-note {{the vectors are made here}}
+                                  %offsets: tensor<3xindex>, %init: tensor<?x6xf32>) {
+  // expected-error @+1 {{expected vectors of one component of rank 2 of f32, f16 or bf16}}
+  %y = moe.grouped_matmul ins(%x : tensor<?x4xf32>) banks(%w : !moe.bank<tensor<2x6x4xf32>>)
+         vectors(%v : !moe.bank<tensor<2x6xi8>>) groups(%offsets : tensor<3xindex>) outs(%init : tensor<?x6xf32>) -> tensor<?x6xf32> {
+  ^bb0(%a: f32, %b: f32):
+    moe.yield %a : f32
+  }
+  return
+}
+
+// -----
+
+func.func @grouped_matmul_m8_width(%x: tensor<?x4xf32>, %w: !moe.bank<tensor<2x6x4xf32>>,
+                                   %v: !moe.bank<tensor<2x5xf32>>, // expected-note {{the vectors are made here}}
+                                   %offsets: tensor<3xindex>, // expected-note {{the offsets are made here}}
+                                   %init: tensor<?x6xf32>) {
+  // expected-error @+1 {{expected one vector of 6 elements per group (2), got 2 of 5}}
+  %y = moe.grouped_matmul ins(%x : tensor<?x4xf32>) banks(%w : !moe.bank<tensor<2x6x4xf32>>)
+         vectors(%v : !moe.bank<tensor<2x5xf32>>) groups(%offsets : tensor<3xindex>) outs(%init : tensor<?x6xf32>) -> tensor<?x6xf32> {
+  ^bb0(%a: f32, %b: f32):
+    moe.yield %a : f32
+  }
+  return
+}
+
+// -----
+
+func.func @fill_groups_v1_offsets(%v: !moe.bank<tensor<2x5xf32>>,
+                             %offsets: tensor<?xindex>, // expected-note {{the offsets are made here}}
+                             %init: tensor<?x5xf32>) {
+  // expected-error @+1 {{expected a static number of offsets, groups + 1, at least 2}}
+  %y = moe.fill_groups ins(%v : !moe.bank<tensor<2x5xf32>>) groups(%offsets : tensor<?xindex>) outs(%init : tensor<?x5xf32>) -> tensor<?x5xf32>
+  return
+}
+
+// -----
+
+func.func @fill_groups_v2_groups(%v: !moe.bank<tensor<3x5xf32>>, // expected-note {{the vectors are made here}}
+                            %offsets: tensor<3xindex>, // expected-note {{the offsets are made here}}
+                            %init: tensor<?x5xf32>) {
+  // expected-error @+1 {{expected one vector of 5 elements per group (2), got 3 of 5}}
+  %y = moe.fill_groups ins(%v : !moe.bank<tensor<3x5xf32>>) groups(%offsets : tensor<3xindex>) outs(%init : tensor<?x5xf32>) -> tensor<?x5xf32>
+  return
+}
+
+// -----
+
+func.func @fill_groups_v2_result(%v: !moe.bank<tensor<2x5xf32>>, %offsets: tensor<3xindex>, %init: tensor<?x5xf32>) {
+  // expected-error @+1 {{expected the result to have the type of the init}}
+  %y = moe.fill_groups ins(%v : !moe.bank<tensor<2x5xf32>>) groups(%offsets : tensor<3xindex>) outs(%init : tensor<?x5xf32>) -> tensor<9x5xf32>
   return
 }

@@ -147,3 +147,41 @@ module @described attributes {
   moe.language_model = {vocabulary = 100 : i64, max_context = 64 : i64}, moe.summary = "a model",
   moe.target = #moe.cpu<"znver4", "+avx512f", vectorBits = 512, l1Bytes = 32768, l2Bytes = 1048576>
 } {}
+
+// Tests several tensors of rows, weights for the body, banks of one class, and slots kept apart.
+// CHECK-LABEL: @experts_of_classes
+// CHECK-SAME: %[[X:[^:]+]]: tensor<?x64xf32>, %[[Z:[^:]+]]: tensor<?x8xf32>
+// CHECK: moe.experts rows(%[[X]], %[[Z]] : tensor<?x64xf32>, tensor<?x8xf32>)
+// CHECK-SAME: with_weights banks(
+// CHECK-SAME: combine(#moe.concat_slots) classes([0, 1, 1]) bank_classes([1]) -> tensor<?x16xf32>
+// CHECK: moe.yield
+func.func @experts_of_classes(%x: tensor<?x64xf32>, %z: tensor<?x8xf32>, %routing: !moe.routing<? x 3, slots = 2>,
+                              %b: !moe.bank<tensor<2x8xf32>>) -> tensor<?x16xf32> {
+  %y = moe.experts rows(%x, %z : tensor<?x64xf32>, tensor<?x8xf32>) routed_by(%routing : !moe.routing<? x 3, slots = 2>)
+         with_weights banks(%b : !moe.bank<tensor<2x8xf32>>)
+         combine(#moe.concat_slots) classes([0, 1, 1]) bank_classes([1]) -> tensor<?x16xf32> {
+  ^bb0(%rows: tensor<?x64xf32>, %beside: tensor<?x8xf32>, %weights: tensor<?xf32>):
+    moe.yield %beside : tensor<?x8xf32>
+  }, {
+  ^bb0(%rows: tensor<?x64xf32>, %beside: tensor<?x8xf32>, %weights: tensor<?xf32>, %own: tensor<8xf32>):
+    moe.yield %beside : tensor<?x8xf32>
+  }
+  return %y : tensor<?x16xf32>
+}
+
+// CHECK-LABEL: @vectors
+// CHECK-SAME: %[[X:[^:]+]]: tensor<?x4xf32>, %[[W:[^:]+]]: !moe.bank<tensor<2x6x4xf32>>, %[[V:[^:]+]]: !moe.bank<tensor<2x6xf16>>
+// CHECK-SAME: %[[OFFSETS:[^:]+]]: tensor<3xindex>, %[[INIT:[^:]+]]: tensor<?x6xf32>
+// CHECK: %[[ROWS:.+]] = moe.fill_groups ins(%[[V]] : !moe.bank<tensor<2x6xf16>>) groups(%[[OFFSETS]] : tensor<3xindex>) outs(%[[INIT]] : tensor<?x6xf32>) -> tensor<?x6xf32>
+// CHECK: moe.grouped_matmul ins(%[[X]] : tensor<?x4xf32>) banks(%[[W]] : !moe.bank<tensor<2x6x4xf32>>) vectors(%[[V]] : !moe.bank<tensor<2x6xf16>>) groups(%[[OFFSETS]] : tensor<3xindex>) outs(%[[ROWS]] : tensor<?x6xf32>) -> tensor<?x6xf32> {
+func.func @vectors(%x: tensor<?x4xf32>, %w: !moe.bank<tensor<2x6x4xf32>>, %v: !moe.bank<tensor<2x6xf16>>, %offsets: tensor<3xindex>,
+                   %init: tensor<?x6xf32>) -> tensor<?x6xf32> {
+  %rows = moe.fill_groups ins(%v : !moe.bank<tensor<2x6xf16>>) groups(%offsets : tensor<3xindex>) outs(%init : tensor<?x6xf32>) -> tensor<?x6xf32>
+  %y = moe.grouped_matmul ins(%x : tensor<?x4xf32>) banks(%w : !moe.bank<tensor<2x6x4xf32>>)
+         vectors(%v : !moe.bank<tensor<2x6xf16>>) groups(%offsets : tensor<3xindex>) outs(%rows : tensor<?x6xf32>) -> tensor<?x6xf32> {
+  ^bb0(%a: f32, %b: f32):
+    %s = arith.addf %a, %b : f32
+    moe.yield %s : f32
+  }
+  return %y : tensor<?x6xf32>
+}

@@ -9,6 +9,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Dialect/Utils/StructuredOpsUtils.h"
 
@@ -74,4 +75,73 @@ Value moe::buildRowSoftmax(OpBuilder &builder, Location loc, Value input) {
   return buildWithRow(builder, loc, exp, sum, [](OpBuilder &b, Location loc, ValueRange x) -> Value {
     return arith::DivFOp::create(b, loc, x[0], x[1]);
   });
+}
+
+Value moe::buildRowWeights(OpBuilder &builder, Location loc, Value slots, Value weights, OpFoldResult rows) {
+  Value zeroWeight = arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(0.0f));
+  Value empty = tensor::EmptyOp::create(builder, loc, ArrayRef{rows}, builder.getF32Type());
+  Value zeros = linalg::FillOp::create(builder, loc, zeroWeight, empty).getResult(0);
+  Value zero = arith::ConstantIndexOp::create(builder, loc, 0);
+  Value one = arith::ConstantIndexOp::create(builder, loc, 1);
+  Value tokenCount = tensor::DimOp::create(builder, loc, slots, 0);
+  Value slotCount = tensor::DimOp::create(builder, loc, slots, 1);
+  auto overTokens = scf::ForOp::create(
+      builder, loc, zero, tokenCount, one, zeros, [&](OpBuilder &b, Location loc, Value token, ValueRange outer) {
+        auto overSlots = scf::ForOp::create(
+            b, loc, zero, slotCount, one, outer[0], [&](OpBuilder &b, Location loc, Value slot, ValueRange inner) {
+              Value row = tensor::ExtractOp::create(b, loc, slots, ValueRange{token, slot});
+              Value taken = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sge, row, zero);
+              auto set = scf::IfOp::create(
+                  b, loc, taken,
+                  [&](OpBuilder &b, Location loc) {
+                    Value weight = tensor::ExtractOp::create(b, loc, weights, ValueRange{token, slot});
+                    Value more = tensor::InsertOp::create(b, loc, weight, inner[0], row);
+                    scf::YieldOp::create(b, loc, more);
+                  },
+                  [&](OpBuilder &b, Location loc) { scf::YieldOp::create(b, loc, inner[0]); });
+              scf::YieldOp::create(b, loc, set.getResults());
+            });
+        scf::YieldOp::create(b, loc, overSlots.getResults());
+      });
+  return overTokens.getResult(0);
+}
+
+/// `[tokens, slots]` as `[tokens * slots, 1]`.
+static Value buildOneSlotEach(OpBuilder &builder, Location loc, Value tensor) {
+  SmallVector<ReassociationIndices> together = {{0, 1}};
+  Value flat = tensor::CollapseShapeOp::create(builder, loc, tensor, together);
+  auto type = cast<RankedTensorType>(flat.getType());
+  SmallVector<OpFoldResult> shape = {tensor::getMixedSize(builder, loc, flat, 0), builder.getIndexAttr(1)};
+  return tensor::ExpandShapeOp::create(builder, loc, type.clone({type.getDimSize(0), 1}), flat, together, shape);
+}
+
+Value moe::buildCombination(OpBuilder &builder, Location loc, Value rows, Value slots, Value weights,
+                            CombineAttrInterface kind, OpFoldResult tokens, RankedTensorType result) {
+  bool apart = kind.keepsSlotsApart();
+  int64_t slotCount = cast<RankedTensorType>(slots.getType()).getDimSize(1);
+  int64_t width = cast<RankedTensorType>(rows.getType()).getDimSize(1);
+  OpFoldResult count = tokens;
+  if (apart) {
+    // Each pair is a token of its own that has one slot: nothing is added, and empty ones stay zero.
+    kind = SumAttr::get(builder.getContext());
+    slots = buildOneSlotEach(builder, loc, slots);
+    weights = buildOneSlotEach(builder, loc, weights);
+    count = tensor::getMixedSize(builder, loc, slots, 0);
+  }
+  Value zero = arith::ConstantOp::create(builder, loc, builder.getF32FloatAttr(0.0f));
+  Value empty = tensor::EmptyOp::create(builder, loc, ArrayRef<OpFoldResult>{count, builder.getIndexAttr(width)},
+                                        builder.getF32Type());
+  Value init = linalg::FillOp::create(builder, loc, zero, empty).getResult(0);
+  Value sum = CombineOp::create(builder, loc, init.getType(), rows, slots, weights, kind, init).getResult();
+  if (apart) {
+    auto type = cast<RankedTensorType>(sum.getType());
+    int64_t staticTokens = getConstantIntValue(tokens).value_or(ShapedType::kDynamic);
+    SmallVector<OpFoldResult> shape = {tokens, builder.getIndexAttr(slotCount), builder.getIndexAttr(width)};
+    SmallVector<ReassociationIndices> apartBy = {{0, 1}, {2}}, beside = {{0}, {1, 2}};
+    sum = tensor::ExpandShapeOp::create(builder, loc, type.clone({staticTokens, slotCount, width}), sum, apartBy, shape);
+    sum = tensor::CollapseShapeOp::create(builder, loc, sum, beside);
+  }
+  if (sum.getType() != result)
+    sum = tensor::CastOp::create(builder, loc, result, sum);
+  return sum;
 }

@@ -4,6 +4,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "Verification.h"
+
 #include "moe/Dialect/MoE/IR/MoE.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -16,23 +18,6 @@ using namespace mlir::moe;
 
 #define GET_OP_CLASSES
 #include "moe/Dialect/MoE/IR/MoEOps.cpp.inc"
-
-/// Whether two extents can be the same: `?` is compatible with everything.
-static bool compatible(int64_t a, int64_t b) {
-  return ShapedType::isDynamic(a) || ShapedType::isDynamic(b) || a == b;
-}
-
-/// An extent as it is written.
-static std::string extent(int64_t size) {
-  return ShapedType::isDynamic(size) ? "?" : std::to_string(size);
-}
-
-/// Reports `what` on `op`, with a note at the definition of `other`.
-static InFlightDiagnostic emitWithNote(Operation *op, const Twine &what, Value other, const Twine &note) {
-  InFlightDiagnostic diagnostic = op->emitOpError(what);
-  diagnostic.attachNote(other.getLoc()) << note;
-  return diagnostic;
-}
 
 //===----------------------------------------------------------------------===//
 // SelectOp
@@ -157,110 +142,6 @@ LogicalResult BankPartsOp::inferReturnTypes(MLIRContext *, std::optional<Locatio
 }
 
 //===----------------------------------------------------------------------===//
-// ExpertsOp
-//===----------------------------------------------------------------------===//
-
-LogicalResult ExpertsOp::verify() {
-  RoutingType routing = getRouting().getType();
-  // E1: one row per token of the routing.
-  if (!compatible(getRows().getType().getDimSize(0), routing.getTokens())) {
-    InFlightDiagnostic diagnostic = emitWithNote(
-        *this,
-        "expected one row per token of the routing (" +
-            Twine(extent(routing.getTokens())) + "), got " +
-            extent(getRows().getType().getDimSize(0)),
-        getRouting(), "the routing is made here");
-    diagnostic.attachNote(getRows().getLoc()) << "the rows are made here";
-    if (routing.getScope() != Scope::token)
-      diagnostic.attachNote(getRouting().getLoc())
-          << "it has one decision per " << stringifyScope(routing.getScope())
-          << "; repeat its ids and weights for each token (moe.routing_parts, "
-             "moe.make_routing)";
-    return diagnostic;
-  }
-  if (!compatible(getResult().getType().getDimSize(0), getRows().getType().getDimSize(0)))
-    return emitWithNote(*this, "expected as many result rows as rows", getRows(), "the rows are made here");
-  // E7: the width of what the experts give is known.
-  if (getResult().getType().isDynamicDim(1))
-    return emitOpError() << "expected the result to have a static width, got "
-                         << getResult().getType();
-  // E2: every bank has one entry per expert.
-  for (Value bank : getBanks()) {
-    int64_t experts = cast<BankType>(bank.getType()).getExperts();
-    if (experts != routing.getExperts()) {
-      InFlightDiagnostic diagnostic =
-          emitOpError() << "expected banks of " << routing.getExperts() << " experts, got " << experts;
-      diagnostic.attachNote(bank.getLoc()) << "the bank is made here";
-      diagnostic.attachNote(getRouting().getLoc()) << "the routing is made here";
-      return diagnostic;
-    }
-  }
-  // E3: state tensors have the expert as first extent and keep their type.
-  if (getState().size() != getNewState().size())
-    return emitOpError() << "expected one new state per state, got " << getNewState().size() << " for "
-                         << getState().size();
-  for (auto [before, after] : llvm::zip(getState(), getNewState())) {
-    auto type = cast<RankedTensorType>(before.getType());
-    if (type != after.getType())
-      return emitWithNote(*this, "expected the new state to have the type of the state", before,
-                          "the state is made here");
-    if (type.getRank() < 1 || type.getDimSize(0) != routing.getExperts())
-      return emitWithNote(*this, "expected the first extent of a state to be the number of experts", before,
-                          "the state is made here");
-  }
-  // E4: classes maps each expert to a region.
-  if (getBodies().empty())
-    return emitOpError("expected at least one body region");
-  if (auto classes = getClasses()) {
-    if (int64_t(classes->size()) != routing.getExperts())
-      return emitOpError() << "expected 'classes' to have one entry per expert (" << routing.getExperts() << "), got "
-                           << classes->size();
-    for (int32_t region : *classes)
-      if (region < 0 || region >= int64_t(getBodies().size()))
-        return emitOpError() << "expected classes between 0 and " << getBodies().size() - 1 << ", got " << region;
-  } else if (getBodies().size() != 1) {
-    return emitOpError() << "expected 'classes' with " << getBodies().size() << " body regions";
-  }
-  return success();
-}
-
-LogicalResult ExpertsOp::verifyRegions() {
-  auto rowsType = getRows().getType();
-  SmallVector<Type> expected = {RankedTensorType::get({ShapedType::kDynamic, rowsType.getDimSize(1)},
-                                                      rowsType.getElementType())};
-  for (Value bank : getBanks())
-    llvm::append_range(expected, cast<BankType>(bank.getType()).getExpertTypes());
-  llvm::append_range(expected, getShared().getTypes());
-  SmallVector<Type> results = {RankedTensorType::get({ShapedType::kDynamic, getResult().getType().getDimSize(1)},
-                                                     getResult().getType().getElementType())};
-  for (Value state : getState()) {
-    auto type = cast<RankedTensorType>(state.getType());
-    results.push_back(RankedTensorType::get(type.getShape().drop_front(), type.getElementType()));
-    expected.push_back(results.back());
-  }
-  for (Region &body : getBodies()) {
-    // E5: block arguments are rows, bank components, shared operands, state slices.
-    if (body.front().getArgumentTypes() != TypeRange(expected)) {
-      InFlightDiagnostic diagnostic = emitOpError("expected body arguments of types (");
-      llvm::interleaveComma(expected, diagnostic);
-      diagnostic << "), got (";
-      llvm::interleaveComma(body.front().getArgumentTypes(), diagnostic);
-      return diagnostic << ")";
-    }
-    // E6: the body yields rows, then state slices.
-    Operation *terminator = body.front().getTerminator();
-    if (!isa<YieldOp>(terminator) || terminator->getOperandTypes() != TypeRange(results)) {
-      InFlightDiagnostic diagnostic = emitOpError("expected the body to yield (");
-      llvm::interleaveComma(results, diagnostic);
-      diagnostic << ")";
-      diagnostic.attachNote(terminator->getLoc()) << "it ends here";
-      return diagnostic;
-    }
-  }
-  return success();
-}
-
-//===----------------------------------------------------------------------===//
 // PlanOp
 //===----------------------------------------------------------------------===//
 
@@ -364,6 +245,28 @@ LogicalResult GroupedMatmulOp::verifyBank(Value bank) {
   return success();
 }
 
+/// M8: one vector per group, with one element per column.
+static LogicalResult verifyGroupVectors(Operation *op, Value vectors, Value offsets, Value init) {
+  auto type = cast<BankType>(vectors.getType());
+  RankedTensorType data = type.getData();
+  int64_t groups = cast<RankedTensorType>(offsets.getType()).getDimSize(0) - 1;
+  int64_t columns = cast<RankedTensorType>(init.getType()).getDimSize(1);
+  if (type.getComponents().size() != 1 || data.getRank() != 2 || !isa<FloatType>(data.getElementType()) ||
+      data.getElementTypeBitWidth() > 32)
+    return emitWithNote(op, "expected vectors of one component of rank 2 of f32, f16 or bf16", vectors,
+                        "the vectors are made here");
+  if (data.getDimSize(0) != groups || data.getDimSize(1) != columns) {
+    InFlightDiagnostic diagnostic =
+        emitWithNote(op,
+                     "expected one vector of " + extent(columns) + " elements per group (" + Twine(groups) +
+                         "), got " + Twine(data.getDimSize(0)) + " of " + Twine(data.getDimSize(1)),
+                     vectors, "the vectors are made here");
+    diagnostic.attachNote(offsets.getLoc()) << "the offsets are made here";
+    return diagnostic;
+  }
+  return success();
+}
+
 LogicalResult GroupedMatmulOp::verify() {
   if (getResult().getType() != getInit().getType())
     return emitOpError("expected the result to have the type of the init");
@@ -377,13 +280,16 @@ LogicalResult GroupedMatmulOp::verify() {
   for (Value bank : getBanks())
     if (failed(verifyBank(bank)))
       return failure();
+  for (Value vectors : getVectors())
+    if (failed(verifyGroupVectors(*this, vectors, getOffsets(), getInit())))
+      return failure();
   // M5: one result row per row, or per index.
   Value counted = getIndices() ? getIndices() : Value(getRows());
   if (!compatible(cast<RankedTensorType>(counted.getType()).getDimSize(0), getInit().getType().getDimSize(0)))
     return emitWithNote(*this, "expected one result row per row or index", counted, "they are made here");
-  // M6: several banks need an epilogue.
-  if (!hasEpilogue() && getBanks().size() != 1)
-    return emitOpError("expected an epilogue that joins the products of the banks");
+  // M6: several banks, or vectors, need an epilogue.
+  if (!hasEpilogue() && getBanks().size() + getVectors().size() != 1)
+    return emitOpError("expected an epilogue that joins the products of the banks and the vectors");
   return success();
 }
 
@@ -392,14 +298,32 @@ LogicalResult GroupedMatmulOp::verifyRegions() {
     return success();
   Block &block = getEpilogue().front();
   Type element = getInit().getType().getElementType();
-  // M7: one argument per bank, one value out.
-  if (block.getNumArguments() != getBanks().size() ||
+  // M7: one argument per bank and per vector, one value out.
+  size_t expected = getBanks().size() + getVectors().size();
+  if (block.getNumArguments() != expected ||
       llvm::any_of(block.getArgumentTypes(), [&](Type type) { return type != element; }))
-    return emitOpError() << "expected the epilogue to take one " << element << " per bank (" << getBanks().size() << ")";
+    return emitOpError() << "expected the epilogue to take one " << element << " per bank and vector (" << expected
+                         << ")";
   auto yield = dyn_cast<YieldOp>(block.getTerminator());
   if (!yield || yield.getValues().size() != 1 || yield.getValues()[0].getType() != element)
     return emitOpError() << "expected the epilogue to yield one " << element;
   return success();
+}
+
+LogicalResult FillGroupsOp::reifyResultShapes(OpBuilder &builder, ReifiedRankedShapedTypeDims &shapes) {
+  reifyFromInit(builder, *this, getInit(), shapes);
+  return success();
+}
+
+LogicalResult FillGroupsOp::verify() {
+  if (getResult().getType() != getInit().getType())
+    return emitOpError("expected the result to have the type of the init");
+  // V1: a static number of groups.
+  if (getOffsets().getType().isDynamicDim(0) || getOffsets().getType().getDimSize(0) < 2)
+    return emitWithNote(*this, "expected a static number of offsets, groups + 1, at least 2", getOffsets(),
+                        "the offsets are made here");
+  // V2: the vectors are those of the groups.
+  return verifyGroupVectors(*this, getVectors(), getOffsets(), getInit());
 }
 
 LogicalResult CombineOp::reifyResultShapes(OpBuilder &builder, ReifiedRankedShapedTypeDims &shapes) {
@@ -421,5 +345,8 @@ LogicalResult CombineOp::verify() {
   // C3: rows keep their width.
   if (!compatible(getRows().getType().getDimSize(1), init.getDimSize(1)))
     return emitWithNote(*this, "expected rows and init to have one width", getRows(), "the rows are made here");
+  // C5: rows are added up.
+  if (getKind().keepsSlotsApart())
+    return emitOpError() << "expected a kind that adds rows up, got " << getKind();
   return success();
 }

@@ -118,7 +118,7 @@ FailureOr<TilingResult> GroupedMatmulOp::getTiledImplementation(OpBuilder &build
   int64_t columns = getInit().getType().getDimSize(1);
   bool allColumns = isConstantIntValue(offsets[1], 0) && isConstantIntValue(sizes[1], columns);
   // Banks have static shapes, so a column tile must be static, and packed panels are not cut.
-  SmallVector<Value> banks(getBanks());
+  SmallVector<Value> banks(getBanks()), vectors(getVectors());
   std::optional<int64_t> width = getConstantIntValue(sizes[1]);
   if (!allColumns) {
     if (!width || llvm::any_of(banks, [](Value bank) { return cast<BankType>(bank.getType()).isPacked(); }))
@@ -133,6 +133,11 @@ FailureOr<TilingResult> GroupedMatmulOp::getTiledImplementation(OpBuilder &build
                          {builder.getIndexAttr(experts), sizes[1], builder.getIndexAttr(inner)}, slices);
       bank = MakeBankOp::create(builder, loc, part);
     }
+    for (Value &vector : vectors) {
+      Value data = BankPartsOp::create(builder, loc, vector).getComponents()[0];
+      Value part = slice(builder, loc, data, {zero, offsets[1]}, {builder.getIndexAttr(getGroups()), sizes[1]}, slices);
+      vector = MakeBankOp::create(builder, loc, part);
+    }
   }
   Value rows = getRows(), indices = getIndices();
   if (indices)
@@ -142,7 +147,7 @@ FailureOr<TilingResult> GroupedMatmulOp::getTiledImplementation(OpBuilder &build
                  {sizes[0], builder.getIndexAttr(getRows().getType().getDimSize(1))}, slices);
   Value groups = tileOffsets(builder, loc, getOffsets(), offsets[0], sizes[0]);
   Value init = slice(builder, loc, getInit(), offsets, sizes, slices);
-  auto tiled = GroupedMatmulOp::create(builder, loc, init.getType(), rows, indices, banks, groups, init);
+  auto tiled = GroupedMatmulOp::create(builder, loc, init.getType(), rows, indices, banks, vectors, groups, init);
   IRMapping mapping;
   getEpilogue().cloneInto(&tiled.getEpilogue(), mapping);
   return TilingResult{{tiled}, {tiled.getResult()}, slices};

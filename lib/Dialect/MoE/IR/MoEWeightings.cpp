@@ -60,3 +60,9 @@ Value WeightedSumAttr::buildAccumulate(OpBuilder &builder, Location loc, Value a
 Value SumAttr::buildAccumulate(OpBuilder &builder, Location loc, Value accumulator, Value value, Value) const {
   return arith::AddFOp::create(builder, loc, accumulator, value);
 }
+
+Value ConcatSlotsAttr::buildAccumulate(OpBuilder &builder, Location loc, Value accumulator, Value value, Value) const {
+  return arith::AddFOp::create(builder, loc, accumulator, value);
+}
+
+bool ConcatSlotsAttr::keepsSlotsApart() const { return true; }

@@ -28,91 +28,70 @@ using namespace mlir::moe;
 static constexpr llvm::StringLiteral kPass = "moe-decompose-experts";
 
 namespace {
-/// Writes the decomposed form of one `moe.experts` before it.
-class Decomposer {
-public:
-  Decomposer(RewriterBase &rewriter, ExpertsOp experts, const ExpertBody &body)
-      : rewriter(rewriter), experts(experts), body(body) {}
+/// The rows of one class of experts, one after the other, and how they are divided.
+struct ClassRows {
+  OpFoldResult count;
+  /// Where they begin among all rows, unless there is one class.
+  Value begin;
+  /// One tensor per argument of the body: rows and, where the body gets them, weights.
+  SmallVector<Value> arguments;
+  /// Groups of all experts, those of other classes being empty, and of the experts of the class alone.
+  Value allOffsets, ownOffsets;
+};
 
-  void run();
+/// Writes the body of one class, for all rows of the class, before `experts`.
+class BodyLifter {
+public:
+  BodyLifter(RewriterBase &rewriter, ExpertsOp experts, unsigned bodyClass, const ExpertBody &body,
+             const ClassRows &rows)
+      : rewriter(rewriter), experts(experts), block(experts.getBodies()[bodyClass].front()), body(body), rows(rows) {}
+
+  /// Gives what the experts of the class give.
+  Value run();
 
 private:
   void lift(Operation *op);
   void liftProduct(linalg::LinalgOp op);
   void liftLinalg(linalg::LinalgOp op);
   Value dim(tensor::DimOp op);
-  Value component(Value weight);
   Value bankOf(Value weight);
-  Value rowExperts();
+  Value offsetsOf(Value weight);
   Type liftedType(Type type);
 
   RewriterBase &rewriter;
   ExpertsOp experts;
+  Block &block;
   const ExpertBody &body;
+  const ClassRows &rows;
   IRMapping mapping;
-  PlanOp plan;
-  OpFoldResult rowCount;
-  Value expertOfRow;
 };
 } // namespace
 
 /// The type of all rows where `type` is that of one expert's rows.
-Type Decomposer::liftedType(Type type) {
+Type BodyLifter::liftedType(Type type) {
   auto tensor = cast<RankedTensorType>(type);
   SmallVector<int64_t> shape(tensor.getShape());
-  shape[0] = plan.getTokens().getType().getDimSize(0);
+  shape[0] = cast<RankedTensorType>(rows.arguments[0].getType()).getDimSize(0);
   return tensor.clone(shape);
 }
 
-/// The tensor of all experts that `weight` is a part of.
-Value Decomposer::component(Value weight) {
-  BankComponent which = body.componentOf(weight);
-  auto parts = BankPartsOp::create(rewriter, weight.getLoc(), experts.getBanks()[which.bank]);
-  return parts.getComponents()[which.component];
-}
-
 /// A bank that holds nothing but the component `weight` is a part of.
-Value Decomposer::bankOf(Value weight) {
-  Value bank = experts.getBanks()[body.componentOf(weight).bank];
+Value BodyLifter::bankOf(Value weight) {
+  BankComponent which = body.componentOf(weight);
+  Value bank = experts.getBanks()[which.bank];
   if (cast<BankType>(bank.getType()).getComponents().size() == 1)
     return bank;
-  return MakeBankOp::create(rewriter, weight.getLoc(), component(weight)).getBank();
+  auto parts = BankPartsOp::create(rewriter, weight.getLoc(), bank);
+  return MakeBankOp::create(rewriter, weight.getLoc(), parts.getComponents()[which.component]).getBank();
 }
 
-/// The expert of each row: how many experts end at or before the row. Rows past the last expert's, which nobody reads,
-/// get a valid expert too.
-Value Decomposer::rowExperts() {
-  if (expertOfRow)
-    return expertOfRow;
-  OpBuilder::InsertionGuard guard(rewriter);
-  // Where the body's operations begin, so that all of them see it.
-  rewriter.setInsertionPointAfterValue(mapping.lookup(experts.getBodies().front().getArgument(0)));
-  Location loc = experts.getLoc();
-  int64_t count = cast<BankType>(experts.getBanks()[0].getType()).getExperts();
-  Value empty = tensor::EmptyOp::create(rewriter, loc, ArrayRef{rowCount}, rewriter.getIndexType());
-  Value zero = arith::ConstantIndexOp::create(rewriter, loc, 0);
-  Value zeros = linalg::FillOp::create(rewriter, loc, zero, empty).getResult(0);
-  Value ends = tensor::ExtractSliceOp::create(
-      rewriter, loc, plan.getOffsets(), ArrayRef<OpFoldResult>{rewriter.getIndexAttr(1)},
-      ArrayRef<OpFoldResult>{rewriter.getIndexAttr(count - 1)}, ArrayRef<OpFoldResult>{rewriter.getIndexAttr(1)});
-  AffineMap row = AffineMap::get(2, 0, rewriter.getAffineDimExpr(0)), end = AffineMap::get(2, 0, rewriter.getAffineDimExpr(1));
-  expertOfRow = linalg::GenericOp::create(
-                    rewriter, loc, TypeRange{zeros.getType()}, ValueRange{ends}, ValueRange{zeros}, ArrayRef{end, row},
-                    ArrayRef{utils::IteratorType::parallel, utils::IteratorType::reduction},
-                    [](OpBuilder &b, Location loc, ValueRange arguments) {
-                      Value position = linalg::IndexOp::create(b, loc, 0);
-                      Value one = arith::ConstantIndexOp::create(b, loc, 1);
-                      Value more = arith::AddIOp::create(b, loc, arguments[1], one);
-                      Value past = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::sle, arguments[0], position);
-                      Value sum = arith::SelectOp::create(b, loc, past, more, arguments[1]);
-                      linalg::YieldOp::create(b, loc, sum);
-                    })
-                    .getResult(0);
-  return expertOfRow;
+/// The groups of rows that belong to the matrices or vectors of that bank.
+Value BodyLifter::offsetsOf(Value weight) {
+  return experts.getBankClass(body.componentOf(weight).bank) < 0 ? rows.allOffsets : rows.ownOffsets;
 }
 
 /// An extent of rows other than their number, or of a weight.
-Value Decomposer::dim(tensor::DimOp op) {
+Value BodyLifter::dim(tensor::DimOp op) {
   int64_t index = *op.getConstantIndex();
   auto type = cast<RankedTensorType>(op.getSource().getType());
   if (!type.isDynamicDim(index))
@@ -120,7 +99,7 @@ Value Decomposer::dim(tensor::DimOp op) {
   return tensor::DimOp::create(rewriter, op.getLoc(), mapping.lookup(op.getSource()), index);
 }
 
-void Decomposer::liftProduct(linalg::LinalgOp op) {
+void BodyLifter::liftProduct(linalg::LinalgOp op) {
   Contraction contraction = *matchContraction(op);
   // The zeros that the body starts from are what a grouped product starts from by itself.
   Value zeros = contraction.init->get(), init = mapping.lookup(zeros);
@@ -128,24 +107,33 @@ void Decomposer::liftProduct(linalg::LinalgOp op) {
     init = mapping.lookup(fill.output());
   auto product = GroupedMatmulOp::create(rewriter, op.getLoc(), init.getType(),
                                          mapping.lookup(contraction.rows->get()), Value(),
-                                         bankOf(contraction.weight->get()), plan.getOffsets(), init);
+                                         bankOf(contraction.weight->get()), offsetsOf(contraction.weight->get()), init);
   mapping.map(op->getResult(0), product.getResult());
 }
 
-void Decomposer::liftLinalg(linalg::LinalgOp op) {
+/// Makes `argument` an f32, where all that reads it widens it.
+static void widenArgument(RewriterBase &rewriter, BlockArgument argument) {
+  if (argument.getType().isF32())
+    return;
+  argument.setType(rewriter.getF32Type());
+  for (Operation *user : llvm::make_early_inc_range(argument.getUsers()))
+    rewriter.replaceOp(user, argument);
+}
+
+void BodyLifter::liftLinalg(linalg::LinalgOp op) {
   Location loc = op.getLoc();
   auto isWeight = [&](OpOperand &operand) { return body.kindOf(operand.get()) == BodyValue::Weight; };
   bool readsVectors = llvm::any_of(op->getOpOperands(), isWeight);
-  // Where each expert has a vector of its own, each row gets a copy of its expert's.
+  // Where each expert has a vector of its own, each row gets its expert's.
   for (OpOperand &operand : op->getOpOperands()) {
     if (!isWeight(operand))
       continue;
-    Value vectors = component(operand.get());
-    auto type = cast<RankedTensorType>(operand.get().getType());
+    Value vector = operand.get();
+    int64_t width = cast<RankedTensorType>(vector.getType()).getDimSize(0);
     Value empty = tensor::EmptyOp::create(
-        rewriter, loc, ArrayRef<OpFoldResult>{rowCount, rewriter.getIndexAttr(type.getDimSize(0))}, type.getElementType());
-    Value gathered = GatherOp::create(rewriter, loc, empty.getType(), vectors, rowExperts(), empty);
-    mapping.map(operand.get(), gathered);
+        rewriter, loc, ArrayRef<OpFoldResult>{rows.count, rewriter.getIndexAttr(width)}, rewriter.getF32Type());
+    Value filled = FillGroupsOp::create(rewriter, loc, empty.getType(), bankOf(vector), offsetsOf(vector), empty);
+    mapping.map(vector, filled);
   }
   SmallVector<Type> types = llvm::map_to_vector(
       op.getDpsInits(), [&](Value init) { return mapping.lookupOrDefault(init).getType(); });
@@ -169,16 +157,19 @@ void Decomposer::liftLinalg(linalg::LinalgOp op) {
       rewriter, loc, types, llvm::map_to_vector(op.getDpsInputs(), lookup),
       llvm::map_to_vector(op.getDpsInits(), lookup), maps, op.getIteratorTypesArray());
   rewriter.cloneRegionBefore(op->getRegion(0), generic.getRegion(), generic.getRegion().end(), mapping);
+  for (OpOperand &operand : op->getOpOperands())
+    if (isWeight(operand))
+      widenArgument(rewriter, generic.getRegion().getArgument(operand.getOperandNumber()));
   mapping.map(op->getResults(), generic.getResults());
 }
 
-void Decomposer::lift(Operation *op) {
+void BodyLifter::lift(Operation *op) {
   if (auto dimOp = dyn_cast<tensor::DimOp>(op); dimOp && body.kindOf(dimOp.getSource()) != BodyValue::Uniform) {
     mapping.map(dimOp.getResult(), dim(dimOp));
     return;
   }
   auto withRowCount = [&](ArrayRef<OpFoldResult> sizes) {
-    SmallVector<OpFoldResult> lifted = {rowCount};
+    SmallVector<OpFoldResult> lifted = {rows.count};
     for (OpFoldResult size : sizes.drop_front())
       lifted.push_back(isa<Value>(size) ? OpFoldResult(mapping.lookupOrDefault(cast<Value>(size))) : size);
     return lifted;
@@ -209,45 +200,148 @@ void Decomposer::lift(Operation *op) {
       result.setType(liftedType(result.getType()));
 }
 
-void Decomposer::run() {
-  Location loc = experts.getLoc();
-  Block &block = experts.getBodies().front().front();
-  rewriter.setInsertionPoint(experts);
-  plan = PlanOp::create(rewriter, loc, experts.getRouting());
-  rowCount = tensor::getMixedSize(rewriter, loc, plan.getTokens(), 0);
-
-  Value source = experts.getRows();
-  auto type = cast<RankedTensorType>(source.getType());
-  Value empty = tensor::EmptyOp::create(rewriter, loc,
-                                        ArrayRef{rowCount, tensor::getMixedSize(rewriter, loc, source, 1)},
-                                        type.getElementType());
-  Value rows = GatherOp::create(rewriter, loc, empty.getType(), source, plan.getTokens(), empty);
-  mapping.map(block.getArgument(0), rows);
+Value BodyLifter::run() {
+  for (auto [argument, value] : llvm::zip(block.getArguments(), rows.arguments))
+    mapping.map(argument, value);
   for (auto [argument, value] : llvm::zip(block.getArguments().take_back(experts.getShared().size()), experts.getShared()))
     mapping.map(argument, value);
-
-  Operation *before = rows.getDefiningOp();
   for (Operation &op : block.without_terminator()) {
     if (body.kindOf(&op) == BodyOp::Product)
       liftProduct(cast<linalg::LinalgOp>(op));
     else if (body.kindOf(&op) != BodyOp::Drop)
       lift(&op);
   }
+  return mapping.lookup(block.getTerminator()->getOperand(0));
+}
+
+/// Tells for each class where its experts begin; the last entry is the number of experts. Nothing where the classes do
+/// not follow one after the other.
+static std::optional<SmallVector<int64_t>> classBounds(ExpertsOp experts) {
+  SmallVector<int64_t> bounds = {0};
+  int64_t count = experts.getRouting().getType().getExperts();
+  for (int64_t expert = 0; expert < count; ++expert) {
+    int64_t of = experts.getClassOf(expert);
+    if (of < int64_t(bounds.size()) - 1)
+      return std::nullopt;
+    while (of > int64_t(bounds.size()) - 1)
+      bounds.push_back(expert);
+  }
+  bounds.resize(experts.getBodies().size() + 1, count);
+  return bounds;
+}
+
+/// `length` entries of the vector `tensor` from `begin` on.
+static Value sliceVector(RewriterBase &rewriter, Location loc, Value tensor, OpFoldResult begin, OpFoldResult length) {
+  return tensor::ExtractSliceOp::create(rewriter, loc, tensor, ArrayRef{begin}, ArrayRef{length},
+                                        ArrayRef<OpFoldResult>{rewriter.getIndexAttr(1)});
+}
+
+namespace {
+/// Writes the decomposed form of one `moe.experts` before it.
+class Decomposer {
+public:
+  Decomposer(RewriterBase &rewriter, ExpertsOp experts) : rewriter(rewriter), experts(experts), loc(experts.getLoc()) {}
+
+  void run(ArrayRef<ExpertBody> bodies, ArrayRef<int64_t> bounds);
+
+private:
+  ClassRows rowsOfAll();
+  ClassRows rowsOfClass(int64_t first, int64_t end);
+  void gatherRows(ClassRows &rows, Value tokens);
+  Value clampOffsets(Value begin, Value count);
+
+  RewriterBase &rewriter;
+  ExpertsOp experts;
+  Location loc;
+  PlanOp plan;
+  OpFoldResult rowCount;
+  Value weights, rowWeights;
+};
+} // namespace
+
+/// The rows of the tokens `tokens`.
+void Decomposer::gatherRows(ClassRows &rows, Value tokens) {
+  for (Value source : experts.getRows()) {
+    auto type = cast<RankedTensorType>(source.getType());
+    Value empty = tensor::EmptyOp::create(
+        rewriter, loc, ArrayRef{rows.count, tensor::getMixedSize(rewriter, loc, source, 1)}, type.getElementType());
+    rows.arguments.push_back(GatherOp::create(rewriter, loc, empty.getType(), source, tokens, empty));
+  }
+}
+
+ClassRows Decomposer::rowsOfAll() {
+  ClassRows rows{rowCount, Value(), {}, plan.getOffsets(), plan.getOffsets()};
+  gatherRows(rows, plan.getTokens());
+  if (rowWeights)
+    rows.arguments.push_back(rowWeights);
+  return rows;
+}
+
+/// The offsets of all groups among `count` rows from `begin` on: groups outside are empty.
+Value Decomposer::clampOffsets(Value begin, Value count) {
+  return tensor::GenerateOp::create(rewriter, loc, plan.getOffsets().getType(), ValueRange{},
+                                    [&](OpBuilder &b, Location loc, ValueRange index) {
+                                      Value zero = arith::ConstantIndexOp::create(b, loc, 0);
+                                      Value offset = tensor::ExtractOp::create(b, loc, plan.getOffsets(), index);
+                                      Value moved = arith::SubIOp::create(b, loc, offset, begin);
+                                      Value low = arith::MaxSIOp::create(b, loc, moved, zero);
+                                      Value clamped = arith::MinSIOp::create(b, loc, low, count);
+                                      tensor::YieldOp::create(b, loc, clamped);
+                                    });
+}
+
+/// The rows of the experts from `first` up to `end`.
+ClassRows Decomposer::rowsOfClass(int64_t first, int64_t end) {
+  auto offset = [&](int64_t expert) -> Value {
+    Value index = arith::ConstantIndexOp::create(rewriter, loc, expert);
+    return tensor::ExtractOp::create(rewriter, loc, plan.getOffsets(), index);
+  };
+  ClassRows rows;
+  rows.begin = offset(first);
+  Value count = arith::SubIOp::create(rewriter, loc, offset(end), rows.begin);
+  rows.count = count;
+  rows.allOffsets = clampOffsets(rows.begin, count);
+  rows.ownOffsets = sliceVector(rewriter, loc, rows.allOffsets, rewriter.getIndexAttr(first),
+                                rewriter.getIndexAttr(end - first + 1));
+  gatherRows(rows, sliceVector(rewriter, loc, plan.getTokens(), rows.begin, rows.count));
+  if (rowWeights)
+    rows.arguments.push_back(sliceVector(rewriter, loc, rowWeights, rows.begin, rows.count));
+  return rows;
+}
+
+void Decomposer::run(ArrayRef<ExpertBody> bodies, ArrayRef<int64_t> bounds) {
+  rewriter.setInsertionPoint(experts);
+  plan = PlanOp::create(rewriter, loc, experts.getRouting());
+  rowCount = tensor::getMixedSize(rewriter, loc, plan.getTokens(), 0);
+  weights = RoutingPartsOp::create(rewriter, loc, experts.getRouting()).getWeights();
+  if (experts.getWithWeights())
+    rowWeights = buildRowWeights(rewriter, loc, plan.getSlots(), weights, rowCount);
+
+  Value out;
+  if (bodies.size() == 1) {
+    out = BodyLifter(rewriter, experts, 0, bodies[0], rowsOfAll()).run();
+  } else {
+    for (auto [index, body] : llvm::enumerate(bodies)) {
+      if (bounds[index] == bounds[index + 1])
+        continue;
+      ClassRows rows = rowsOfClass(bounds[index], bounds[index + 1]);
+      Value part = BodyLifter(rewriter, experts, index, body, rows).run();
+      OpFoldResult width = tensor::getMixedSize(rewriter, loc, part, 1), zero = rewriter.getIndexAttr(0);
+      if (!out)
+        out = tensor::EmptyOp::create(rewriter, loc, ArrayRef{rowCount, width}, rewriter.getF32Type());
+      out = tensor::InsertSliceOp::create(rewriter, loc, part, out, ArrayRef<OpFoldResult>{rows.begin, zero},
+                                          ArrayRef<OpFoldResult>{rows.count, width},
+                                          ArrayRef<OpFoldResult>(SmallVector<OpFoldResult>(2, rewriter.getIndexAttr(1))));
+    }
+  }
 
   // Slots without an expert count as row -1, which combine skips: rows past the last expert's are read by nobody.
-  Value out = mapping.lookup(block.getTerminator()->getOperand(0));
-  Value weights = RoutingPartsOp::create(rewriter, loc, experts.getRouting()).getWeights();
-  SmallVector<OpFoldResult> sizes = {tensor::getMixedSize(rewriter, loc, source, 0),
-                                     tensor::getMixedSize(rewriter, loc, out, 1)};
-  Value zero = arith::ConstantOp::create(rewriter, loc, rewriter.getF32FloatAttr(0.0f));
-  Value target = tensor::EmptyOp::create(rewriter, loc, sizes, rewriter.getF32Type());
-  Value init = linalg::FillOp::create(rewriter, loc, zero, target).getResult(0);
-  Value result = CombineOp::create(rewriter, loc, init.getType(), out, plan.getSlots(), weights, experts.getCombine(), init);
-  if (result.getType() != experts.getResult().getType())
-    result = tensor::CastOp::create(rewriter, loc, experts.getResult().getType(), result);
+  OpFoldResult tokens = tensor::getMixedSize(rewriter, loc, experts.getRows()[0], 0);
+  Value result = buildCombination(rewriter, loc, out, plan.getSlots(), weights, experts.getCombine(), tokens,
+                                  experts.getResult().getType());
 
   // What only served as the start of a product, or as a size, is read by nobody now.
-  for (Operation *op = experts->getPrevNode(); op != before;) {
+  for (Operation *op = experts->getPrevNode(); op != plan;) {
     Operation *previous = op->getPrevNode();
     if (op != result.getDefiningOp() && isOpTriviallyDead(op))
       rewriter.eraseOp(op);
@@ -258,17 +352,36 @@ void Decomposer::run() {
 
 namespace {
 struct DecomposeExperts : moe::impl::DecomposeExpertsPassBase<DecomposeExperts> {
+  /// The bodies of all classes and where the classes begin, unless one of them can only run expert by expert.
+  static LogicalResult analyse(ExpertsOp experts, SmallVectorImpl<ExpertBody> &bodies, SmallVectorImpl<int64_t> &bounds) {
+    auto whyNot = [&](Operation *op, const Twine &reason) {
+      reportMissed(op, kPass, "experts are computed one by one: '" + op->getName().getStringRef() + "' " + reason);
+    };
+    auto found = classBounds(experts);
+    if (!found) {
+      whyNot(experts, "has classes whose experts do not follow one another");
+      return failure();
+    }
+    bounds.assign(found->begin(), found->end());
+    for (unsigned index = 0; index < experts.getBodies().size(); ++index) {
+      auto body = ExpertBody::analyse(experts, index, whyNot);
+      if (failed(body))
+        return failure();
+      bodies.push_back(*body);
+    }
+    return success();
+  }
+
   void runOnOperation() override {
     IRRewriter rewriter(&getContext());
     SmallVector<ExpertsOp> all;
     getOperation().walk([&](ExpertsOp experts) { all.push_back(experts); });
     for (ExpertsOp experts : all) {
-      auto body = ExpertBody::analyse(experts, [&](Operation *op, const Twine &reason) {
-        reportMissed(op, kPass, "experts are computed one by one: '" + op->getName().getStringRef() + "' " + reason);
-      });
-      if (failed(body))
+      SmallVector<ExpertBody> bodies;
+      SmallVector<int64_t> bounds;
+      if (failed(analyse(experts, bodies, bounds)))
         continue;
-      Decomposer(rewriter, experts, *body).run();
+      Decomposer(rewriter, experts).run(bodies, bounds);
       ++decomposed;
     }
   }

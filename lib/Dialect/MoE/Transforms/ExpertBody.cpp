@@ -7,6 +7,7 @@
 #include "ExpertBody.h"
 #include "Structure.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "mlir/Transforms/RegionUtils.h"
@@ -14,16 +15,18 @@
 using namespace mlir;
 using namespace mlir::moe;
 
-ExpertBody::ExpertBody(ExpertsOp experts) {
-  Block &block = experts.getBodies().front().front();
+ExpertBody::ExpertBody(ExpertsOp experts, unsigned bodyClass) {
+  Block &block = experts.getBodies()[bodyClass].front();
   unsigned next = 0;
-  values[block.getArgument(next++)] = BodyValue::Rows;
-  for (auto [bank, value] : llvm::enumerate(experts.getBanks())) {
-    unsigned count = cast<BankType>(value.getType()).getComponents().size();
+  // Each row's weight is as much the row's own as its elements are.
+  for (unsigned count = experts.getRows().size() + experts.getWithWeights(); next < count;)
+    values[block.getArgument(next++)] = BodyValue::Rows;
+  for (unsigned bank : experts.getBanksOf(bodyClass)) {
+    unsigned count = cast<BankType>(experts.getBanks()[bank].getType()).getComponents().size();
     for (unsigned component = 0; component < count; ++component) {
       Value argument = block.getArgument(next++);
       values[argument] = BodyValue::Weight;
-      components[argument] = {unsigned(bank), component};
+      components[argument] = {bank, component};
     }
   }
   while (next < block.getNumArguments())
@@ -101,11 +104,16 @@ ExpertBody::Failure ExpertBody::visitLinalg(linalg::LinalgOp op) {
       return "pairs each row with an entry of a tensor that all experts share";
     if (kind == BodyValue::Count)
       return "computes with the number of rows";
-    // Per-expert vectors are gathered to one per row; a whole matrix per row would be too much.
+    // Per-expert vectors are repeated for each row; a whole matrix per row would be too much.
     if (kind == BodyValue::Weight && cast<RankedTensorType>(operand.get().getType()).getRank() != 1)
       return "reads a weight that is no vector in another way than as the right side of a product";
     if (kind == BodyValue::Weight && op.getBlock()->getNumArguments() != op->getNumOperands())
       return "reads a weight in a form other than linalg.generic";
+    // Repeating widens.
+    auto widens = [](Operation *user) { return isa<arith::ExtFOp>(user) && user->getResult(0).getType().isF32(); };
+    if (kind == BodyValue::Weight && !getElementTypeOrSelf(operand.get()).isF32() &&
+        !llvm::all_of(op.getMatchingBlockArgument(&operand).getUsers(), widens))
+      return "computes with a vector that is not widened to f32";
   }
   bool asksForRow = false;
   op->walk([&](linalg::IndexOp index) { asksForRow |= index.getDim() == *rowLoop; });
@@ -167,18 +175,14 @@ ExpertBody::Failure ExpertBody::visit(Operation *op) {
   return "is not known to treat each row alone";
 }
 
-FailureOr<ExpertBody> ExpertBody::analyse(ExpertsOp experts,
+FailureOr<ExpertBody> ExpertBody::analyse(ExpertsOp experts, unsigned bodyClass,
                                           llvm::function_ref<void(Operation *, const Twine &)> whyNot) {
-  if (experts.getBodies().size() != 1) {
-    whyNot(experts, "has several classes of experts");
-    return failure();
-  }
   if (!experts.getState().empty()) {
     whyNot(experts, "has state");
     return failure();
   }
-  ExpertBody body(experts);
-  Block &block = experts.getBodies().front().front();
+  ExpertBody body(experts, bodyClass);
+  Block &block = experts.getBodies()[bodyClass].front();
   for (Operation &op : block.without_terminator()) {
     if (Failure reason = body.visit(&op)) {
       whyNot(&op, *reason);

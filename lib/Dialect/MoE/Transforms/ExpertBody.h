@@ -46,8 +46,8 @@ struct BankComponent {
 
 class ExpertBody {
 public:
-  /// Analyses the only body of `experts`. On failure says what stands in the way, and where.
-  static FailureOr<ExpertBody> analyse(ExpertsOp experts,
+  /// Analyses the body of one class of `experts`. On failure says what stands in the way, and where.
+  static FailureOr<ExpertBody> analyse(ExpertsOp experts, unsigned bodyClass,
                                        llvm::function_ref<void(Operation *, const Twine &)> whyNot);
 
   BodyValue kindOf(Value value) const { return values.lookup(value); }
@@ -58,7 +58,7 @@ public:
 private:
   using Failure = std::optional<std::string>;
 
-  explicit ExpertBody(ExpertsOp experts);
+  ExpertBody(ExpertsOp experts, unsigned bodyClass);
   Failure visit(Operation *op);
   Failure visitLinalg(linalg::LinalgOp op);
   Failure visitSlice(Operation *op);

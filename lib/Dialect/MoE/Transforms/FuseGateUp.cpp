@@ -24,10 +24,12 @@ using namespace mlir::moe;
 static constexpr llvm::StringLiteral kPass = "moe-fuse-gate-up";
 
 namespace {
-/// Elementwise operations of one block that end in one root, and the grouped products they start from.
+/// Elementwise operations of one block that end in one root, and what they start from: grouped products, and vectors
+/// of the groups.
 struct Tree {
   llvm::SetVector<Operation *> operations; // the root first
   llvm::SetVector<Operation *> products;
+  llvm::SetVector<Operation *> fills;
 
   /// Fills in the tree under `root`, or says what stands in the way.
   std::optional<StringRef> collect(linalg::LinalgOp root);
@@ -55,6 +57,8 @@ std::optional<StringRef> Tree::collect(linalg::LinalgOp root) {
       Operation *producer = input.getDefiningOp();
       if (isa_and_nonnull<GroupedMatmulOp>(producer))
         products.insert(producer);
+      else if (isa_and_nonnull<FillGroupsOp>(producer))
+        fills.insert(producer);
       else if (isEpilogue(producer) && producer->getBlock() == root->getBlock())
         operations.insert(producer);
       else
@@ -63,6 +67,8 @@ std::optional<StringRef> Tree::collect(linalg::LinalgOp root) {
   }
   if (failure)
     return failure;
+  if (products.empty())
+    return StringRef("it reads no grouped product");
   auto inTree = [&](Operation *user) { return operations.contains(user); };
   auto hasOtherReader = [&](Operation *op) { return !isReadOnlyBy(op->getResult(0), inTree); };
   if (llvm::any_of(ArrayRef(operations.getArrayRef()).drop_front(), hasOtherReader) ||
@@ -81,6 +87,9 @@ std::optional<StringRef> Tree::collect(linalg::LinalgOp root) {
     if (!isUndefinedTensor(product.getInit()))
       return StringRef("a product keeps rows of its init");
   }
+  for (Operation *op : fills)
+    if (cast<FillGroupsOp>(op).getOffsets() != first.getOffsets() || !isUndefinedTensor(cast<FillGroupsOp>(op).getInit()))
+      return StringRef("its vectors are of different groups");
   if (root->getResult(0).getType() != first.getResult().getType())
     return StringRef("its result has another type than its products");
   return std::nullopt;
@@ -113,38 +122,51 @@ void Tree::fuse(RewriterBase &rewriter) {
   SmallVector<Operation *> inOrder = inProgramOrder(operations), leaves = inProgramOrder(products);
   auto first = cast<GroupedMatmulOp>(leaves[0]);
   SmallVector<Location> locations = {root.getLoc()};
-  SmallVector<Value> banks;
+  SmallVector<Value> banks, vectors;
   for (Operation *op : leaves) {
     llvm::append_range(banks, cast<GroupedMatmulOp>(op).getBanks());
+    llvm::append_range(vectors, cast<GroupedMatmulOp>(op).getVectors());
     locations.push_back(op->getLoc());
   }
+  SmallVector<Operation *> biases = inProgramOrder(fills);
+  for (Operation *op : biases)
+    vectors.push_back(cast<FillGroupsOp>(op).getVectors());
   Location loc = rewriter.getFusedLoc(locations);
   rewriter.setInsertionPoint(root);
   // An operation of the tree may write over another one's result, which goes away.
   Value init = root.getDpsInits()[0];
-  while (operations.contains(init.getDefiningOp()) || products.contains(init.getDefiningOp()))
+  while (operations.contains(init.getDefiningOp()) || products.contains(init.getDefiningOp()) ||
+         fills.contains(init.getDefiningOp()))
     init = init.getDefiningOp<DestinationStyleOpInterface>().getDpsInits()[0];
-  auto fused = GroupedMatmulOp::create(rewriter, loc, init.getType(), first.getRows(), first.getIndices(), banks,
+  auto fused = GroupedMatmulOp::create(rewriter, loc, init.getType(), first.getRows(), first.getIndices(), banks, vectors,
                                        first.getOffsets(), init);
 
   OpBuilder::InsertionGuard guard(rewriter);
   Block *epilogue = rewriter.createBlock(&fused.getEpilogue());
   Type element = first.getResult().getType().getElementType();
   llvm::DenseMap<Value, Value> scalars;
+  for (unsigned i = 0; i < banks.size() + vectors.size(); ++i)
+    epilogue->addArgument(element, loc);
+  auto bankArguments = epilogue->getArguments().take_front(banks.size());
+  auto vectorArguments = epilogue->getArguments().drop_front(banks.size());
   for (Operation *op : leaves) {
     auto product = cast<GroupedMatmulOp>(op);
-    IRMapping mapping;
-    SmallVector<Value> arguments;
-    for (unsigned i = 0; i < product.getBanks().size(); ++i)
-      arguments.push_back(epilogue->addArgument(element, op->getLoc()));
+    size_t ownBanks = product.getBanks().size(), ownVectors = product.getVectors().size();
+    SmallVector<Value> arguments(bankArguments.take_front(ownBanks));
+    llvm::append_range(arguments, vectorArguments.take_front(ownVectors));
+    bankArguments = bankArguments.drop_front(ownBanks);
+    vectorArguments = vectorArguments.drop_front(ownVectors);
     if (!product.hasEpilogue()) {
       scalars[product.getResult()] = arguments[0];
       continue;
     }
+    IRMapping mapping;
     Block &body = product.getEpilogue().front();
     mapping.map(body.getArguments(), arguments);
     scalars[product.getResult()] = inlineBody(rewriter, body, mapping);
   }
+  for (auto [op, argument] : llvm::zip_equal(biases, vectorArguments))
+    scalars[op->getResult(0)] = argument;
   for (Operation *op : inOrder) {
     auto linalgOp = cast<linalg::LinalgOp>(op);
     IRMapping mapping;
@@ -163,6 +185,12 @@ void Tree::fuse(RewriterBase &rewriter) {
     if (op != root.getOperation())
       erase(op);
   llvm::for_each(leaves, erase);
+  for (Operation *op : biases) {
+    Value init = cast<FillGroupsOp>(op).getInit();
+    redirectSizes(rewriter, op->getResult(0), init);
+    if (isOpTriviallyDead(op))
+      rewriter.eraseOp(op);
+  }
 }
 
 namespace {

@@ -56,11 +56,13 @@ static AffineMap pick(MLIRContext *context, unsigned dims, ArrayRef<unsigned> pi
 GroupedMatmulKernels::GroupedMatmulKernels(const IndexBuilder &builder, GroupedMatmulOp op,
                                            const ProductTiling &tiling)
     : op(op), tiling(tiling), shape(ProductShape::of(op)) {
-  for (Value bank : op.getBanks()) {
+  auto data = [&](Value bank) {
     SmallVector<Value> parts;
     builder.b.createOrFold<BankPartsOp>(parts, builder.loc, bank);
-    banks.push_back(parts.front());
-  }
+    return parts.front();
+  };
+  llvm::append_range(banks, llvm::map_range(op.getBanks(), data));
+  llvm::append_range(vectors, llvm::map_range(op.getVectors(), data));
 }
 
 /// The row of the source that is row `row` of the groups.
@@ -114,7 +116,8 @@ GroupedMatmulKernels::Part GroupedMatmulKernels::build(const IndexBuilder &build
 }
 
 /// The epilogue, or the product itself, over the elements of `out`; `products` are at least as large.
-Value GroupedMatmulKernels::buildEpilogue(const IndexBuilder &builder, ValueRange products, Value out) {
+Value GroupedMatmulKernels::buildEpilogue(const IndexBuilder &builder, const WorkItem &item, ValueRange products,
+                                          Value out) {
   SmallVector<Value> inputs;
   SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(builder.b, builder.loc, out);
   // The slice that `out` is knows its sizes.
@@ -125,14 +128,25 @@ Value GroupedMatmulKernels::buildEpilogue(const IndexBuilder &builder, ValueRang
   for (Value product : products)
     inputs.push_back(builder.slice(product, zeros, sizes, rank));
   AffineMap identity = builder.b.getMultiDimIdentityMap(rank);
-  SmallVector<AffineMap> maps(inputs.size() + 1, identity);
+  SmallVector<AffineMap> maps(inputs.size(), identity);
+  // A vector's part for these columns, the same for each row.
+  for (Value vector : vectors) {
+    OpFoldResult column = builder.fold(builder.mul(item.panel, kPanelWidth));
+    inputs.push_back(builder.slice(vector, {item.group, column}, {builder.attr(1), sizes.back()}, 1));
+    maps.push_back(pick(builder.b.getContext(), rank, {rank - 1}));
+  }
+  maps.push_back(identity);
   SmallVector<utils::IteratorType> iterators(rank, utils::IteratorType::parallel);
   auto body = [&](OpBuilder &b, Location loc, ValueRange arguments) {
     Value result = arguments[0];
     if (op.hasEpilogue()) {
       Block &block = op.getEpilogue().front();
       IRMapping mapping;
-      mapping.map(block.getArguments(), arguments.drop_back());
+      for (auto [argument, value] : llvm::zip_equal(block.getArguments(), arguments.drop_back())) {
+        if (value.getType() != argument.getType())
+          value = arith::ExtFOp::create(b, loc, argument.getType(), value);
+        mapping.map(argument, value);
+      }
       for (Operation &operation : block.without_terminator())
         b.clone(operation, mapping);
       result = mapping.lookupOrDefault(cast<YieldOp>(block.getTerminator()).getValues()[0]);
@@ -186,7 +200,7 @@ Value GroupedMatmulKernels::buildSingle(const IndexBuilder &builder, const WorkI
   SmallVector<OpFoldResult> place = {zero, zero};
   SmallVector<OpFoldResult> size = {one, builder.fold(columnsOf(builder, item.panel, item.panels))};
   Value outRow = builder.slice(out, place, size, 1);
-  return builder.insertSlice(buildEpilogue(builder, products, outRow), out, place, size);
+  return builder.insertSlice(buildEpilogue(builder, item, products, outRow), out, place, size);
 }
 
 //===----------------------------------------------------------------------===//
@@ -272,5 +286,5 @@ Value GroupedMatmulKernels::buildTiles(const IndexBuilder &builder, const WorkIt
                         [&](const IndexBuilder &nested, Value depth, ValueRange values) -> SmallVector<Value> {
                           return buildBlock(nested, item, padded, depth, tiles, values);
                         });
-  return buildEpilogue(builder, sums, out);
+  return buildEpilogue(builder, item, sums, out);
 }

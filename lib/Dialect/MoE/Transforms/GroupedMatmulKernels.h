@@ -42,7 +42,7 @@ private:
                  const Tiles &tiles);
   SmallVector<Value> buildBlock(const IndexBuilder &builder, const WorkItem &item, Value padded, Value depth,
                                 const Tiles &tiles, ValueRange sums);
-  Value buildEpilogue(const IndexBuilder &builder, ValueRange products, Value out);
+  Value buildEpilogue(const IndexBuilder &builder, const WorkItem &item, ValueRange products, Value out);
   Value sourceRow(const IndexBuilder &builder, Value row);
   /// Valid columns of `panels` panels from `panel` on.
   Value columnsOf(const IndexBuilder &builder, Value panel, Value panels);
@@ -50,7 +50,7 @@ private:
   GroupedMatmulOp op;
   ProductTiling tiling;
   ProductShape shape;
-  SmallVector<Value> banks;
+  SmallVector<Value> banks, vectors;
 };
 
 } // namespace mlir::moe

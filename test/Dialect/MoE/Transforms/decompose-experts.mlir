@@ -13,6 +13,7 @@
 // CHECK-SAME:    %[[DOWN:[^:]+]]: !moe.bank<tensor<8x64x96xf32>>
 // CHECK:         %[[OFFSETS:.+]], %[[TOKENS:.+]], %[[SLOTS:.+]] = moe.plan %[[ROUTING]]
 // CHECK:         %[[COUNT:.+]] = tensor.dim %[[TOKENS]], %{{.+}}
+// CHECK:         %{{.+}}, %[[WEIGHTS:.+]] = moe.routing_parts %[[ROUTING]]
 // CHECK:         %[[ROWS:.+]] = moe.gather ins(%[[X]] : tensor<?x64xf32>) at(%[[TOKENS]] :
 // CHECK-NOT:     linalg.fill
 // CHECK:         %[[WIDE:.+]] = tensor.empty(%[[COUNT]]) : tensor<?x96xf32>
@@ -22,7 +23,6 @@
 // CHECK:         %[[H:.+]] = linalg.generic
 // CHECK-SAME:      ins(%[[G]], %[[U]] :
 // CHECK:         %[[OUT:.+]] = moe.grouped_matmul ins(%[[H]] : tensor<?x96xf32>) banks(%[[DOWN]] :
-// CHECK:         %{{.+}}, %[[WEIGHTS:.+]] = moe.routing_parts %[[ROUTING]]
 // CHECK:         %[[ZEROS:.+]] = linalg.fill
 // CHECK:         %[[Y:.+]] = moe.combine ins(%[[OUT]] : tensor<?x64xf32>) at(%[[SLOTS]] :
 // CHECK-SAME:      weights(%[[WEIGHTS]] : tensor<?x2xf32>) kind(#moe.weighted_sum) outs(%[[ZEROS]] :
@@ -78,21 +78,19 @@ func.func @gated(%x: tensor<?x64xf32>, %routing: !moe.routing<? x 8, slots = 2>,
 #column = affine_map<(d0, d1) -> (d1)>
 #row = affine_map<(d0, d1) -> (d0)>
 
-// Tests static sizes: a bias that each expert has for itself is gathered to one per row, a vector that all share is
+// Tests static sizes: a bias that each expert has for itself fills its rows, a vector that all share is
 // broadcast as it is, and what depends on shared operands alone moves out.
 // CHECK-LABEL: func.func @bias(
 // CHECK-SAME:    %{{[^:]+}}: tensor<4x64xf32>, %{{[^:]+}}: !moe.routing<4 x 8, slots = 2>
-// CHECK-SAME:    %[[SHARED:[^:]+]]: tensor<64xf32>
+// CHECK-SAME:    %[[BIASES:[^:]+]]: !moe.bank<tensor<8x64xf16>>, %[[SHARED:[^:]+]]: tensor<64xf32>
 // CHECK:         %[[OFFSETS:.+]], %{{.+}}, %{{.+}} = moe.plan
-// CHECK:         %[[ENDS:.+]] = tensor.extract_slice %[[OFFSETS]][1] [7] [1]
-// CHECK:         %[[EXPERT:.+]] = linalg.generic
-// CHECK-SAME:      ins(%[[ENDS]] : tensor<7xindex>) outs(%{{.+}} : tensor<8xindex>)
 // CHECK:         %[[DOUBLED:.+]] = linalg.add ins(%[[SHARED]], %[[SHARED]] :
 // CHECK:         %[[P:.+]] = moe.grouped_matmul
-// CHECK:         %[[BIASES:.+]] = moe.bank_parts %{{.+}} -> tensor<8x64xf16>
-// CHECK:         %[[BIAS:.+]] = moe.gather ins(%[[BIASES]] : tensor<8x64xf16>) at(%[[EXPERT]] : tensor<8xindex>)
+// CHECK:         %[[BIAS:.+]] = moe.fill_groups ins(%[[BIASES]] : !moe.bank<tensor<8x64xf16>>) groups(%[[OFFSETS]] : tensor<9xindex>)
 // CHECK:         linalg.generic {indexing_maps = [#[[ID:.+]], #[[ID]], #{{.+}}, #[[ID]]]
-// CHECK-SAME:      ins(%[[P]], %[[BIAS]], %[[DOUBLED]] : tensor<8x64xf32>, tensor<8x64xf16>, tensor<64xf32>)
+// CHECK-SAME:      ins(%[[P]], %[[BIAS]], %[[DOUBLED]] : tensor<8x64xf32>, tensor<8x64xf32>, tensor<64xf32>)
+// CHECK-NEXT:    ^bb0(%[[PRODUCT:[^:]+]]: f32, %[[OWN:[^:]+]]: f32,
+// CHECK-NEXT:      arith.addf %[[PRODUCT]], %[[OWN]]
 // CHECK:         moe.combine {{.+}} kind(#moe.sum)
 func.func @bias(%x: tensor<4x64xf32>, %routing: !moe.routing<4 x 8, slots = 2>, %w: !moe.bank<tensor<8x64x64xf32>>,
                 %b: !moe.bank<tensor<8x64xf16>>, %shared: tensor<64xf32>) -> tensor<4x64xf32> {
@@ -278,13 +276,101 @@ func.func @not_transposed(%x: tensor<?x64xf32>, %routing: !moe.routing<? x 8, sl
 
 // -----
 
-// Tests that several classes of experts stay.
+// Tests that each row's weight is a row of its own kind, and that several tensors of rows travel together.
+// CHECK-LABEL: func.func @weights(
+// CHECK-SAME:    %[[X:[^:]+]]: tensor<?x64xf32>, %[[Z:[^:]+]]: tensor<?x64xf32>, %[[ROUTING:[^:]+]]:
+// CHECK:         %{{.+}}, %[[TOKENS:.+]], %[[SLOTS:.+]] = moe.plan %[[ROUTING]]
+// CHECK:         %{{.+}}, %[[WEIGHTS:.+]] = moe.routing_parts %[[ROUTING]]
+// CHECK:         %[[OWN:.+]] = scf.for
+// CHECK:           tensor.extract %[[WEIGHTS]]
+// CHECK:         %[[ROWS:.+]] = moe.gather ins(%[[X]] : tensor<?x64xf32>) at(%[[TOKENS]] :
+// CHECK:         %[[BESIDE:.+]] = moe.gather ins(%[[Z]] : tensor<?x64xf32>) at(%[[TOKENS]] :
+// CHECK:         %[[SCALED:.+]] = linalg.generic
+// CHECK-SAME:      ins(%[[ROWS]], %[[BESIDE]], %[[OWN]] : tensor<?x64xf32>, tensor<?x64xf32>, tensor<?xf32>)
+// CHECK:         moe.combine ins(%[[SCALED]] : tensor<?x64xf32>) at(%[[SLOTS]] :
+#id = affine_map<(d0, d1) -> (d0, d1)>
+#row = affine_map<(d0, d1) -> (d0)>
+func.func @weights(%x: tensor<?x64xf32>, %z: tensor<?x64xf32>, %routing: !moe.routing<? x 8, slots = 2>) -> tensor<?x64xf32> {
+  %y = moe.experts rows(%x, %z : tensor<?x64xf32>, tensor<?x64xf32>) routed_by(%routing : !moe.routing<? x 8, slots = 2>)
+         with_weights combine(#moe.sum) -> tensor<?x64xf32> {
+  ^bb0(%rows: tensor<?x64xf32>, %beside: tensor<?x64xf32>, %weights: tensor<?xf32>):
+    %c0 = arith.constant 0 : index
+    %n = tensor.dim %rows, %c0 : tensor<?x64xf32>
+    %e = tensor.empty(%n) : tensor<?x64xf32>
+    %scaled = linalg.generic {indexing_maps = [#id, #id, #row, #id], iterator_types = ["parallel", "parallel"]}
+      ins(%rows, %beside, %weights : tensor<?x64xf32>, tensor<?x64xf32>, tensor<?xf32>) outs(%e : tensor<?x64xf32>) {
+    ^bb1(%a: f32, %b: f32, %w: f32, %o: f32):
+      %p = arith.mulf %a, %w : f32
+      %s = arith.addf %p, %b : f32
+      linalg.yield %s : f32
+    } -> tensor<?x64xf32>
+    moe.yield %scaled : tensor<?x64xf32>
+  }
+  return %y : tensor<?x64xf32>
+}
+
+// -----
+
+// Tests that each class runs on its own rows, with its own bank's groups, or with the groups of a bank of all experts
+// that the other classes' are empty in; a class without experts leaves nothing behind.
 // CHECK-LABEL: func.func @classes(
+// CHECK-SAME:    %[[X:[^:]+]]: tensor<?x64xf32>, %[[ROUTING:[^:]+]]: {{.+}}, %[[ALL:[^:]+]]: !moe.bank<tensor<3x64x64xf32>>
+// CHECK-SAME:    %[[OWN:[^:]+]]: !moe.bank<tensor<2x64x64xf32>>
+// CHECK:         %[[OFFSETS:.+]], %[[TOKENS:.+]], %{{.+}} = moe.plan %[[ROUTING]]
+// CHECK:         %[[BEGIN:.+]] = tensor.extract %[[OFFSETS]][%{{.+}}]
+// CHECK:         %[[END:.+]] = tensor.extract %[[OFFSETS]][%{{.+}}]
+// CHECK:         %[[COUNT:.+]] = arith.subi %[[END]], %[[BEGIN]]
+// CHECK:         %[[GROUPS:.+]] = tensor.generate
+// CHECK:         %[[PART:.+]] = tensor.extract_slice %[[TOKENS]][%[[BEGIN]]] [%[[COUNT]]] [1]
+// CHECK:         %[[ROWS:.+]] = moe.gather ins(%[[X]] : tensor<?x64xf32>) at(%[[PART]] :
+// CHECK:         %[[P:.+]] = moe.grouped_matmul ins(%[[ROWS]] : tensor<?x64xf32>) banks(%[[ALL]] : {{.+}}) groups(%[[GROUPS]] : tensor<4xindex>)
+// CHECK:         %[[FIRST:.+]] = tensor.insert_slice %[[P]] into %{{.+}}[%[[BEGIN]], 0] [%[[COUNT]], 64] [1, 1]
+// CHECK:         %[[GROUPS2:.+]] = tensor.generate
+// CHECK:         %[[OWN_GROUPS:.+]] = tensor.extract_slice %[[GROUPS2]][1] [3] [1]
+// CHECK:         %[[Q:.+]] = moe.grouped_matmul {{.+}} banks(%[[OWN]] : {{.+}}) groups(%[[OWN_GROUPS]] : tensor<3xindex>)
+// CHECK:         %[[SECOND:.+]] = tensor.insert_slice %[[Q]] into %[[FIRST]]
+// CHECK:         moe.combine ins(%[[SECOND]] :
+#xk = affine_map<(m, n, k) -> (m, k)>
+#wk = affine_map<(m, n, k) -> (n, k)>
+#mn = affine_map<(m, n, k) -> (m, n)>
+func.func @classes(%x: tensor<?x64xf32>, %routing: !moe.routing<? x 3, slots = 1>, %all: !moe.bank<tensor<3x64x64xf32>>,
+                   %own: !moe.bank<tensor<2x64x64xf32>>) -> tensor<?x64xf32> {
+  %y = moe.experts rows(%x : tensor<?x64xf32>) routed_by(%routing : !moe.routing<? x 3, slots = 1>)
+         banks(%all, %own : !moe.bank<tensor<3x64x64xf32>>, !moe.bank<tensor<2x64x64xf32>>)
+         combine(#moe.weighted_sum) classes([0, 2, 2]) bank_classes([-1, 2]) -> tensor<?x64xf32> {
+  ^bb0(%rows: tensor<?x64xf32>, %w: tensor<64x64xf32>):
+    %c0 = arith.constant 0 : index
+    %zero = arith.constant 0.0 : f32
+    %n = tensor.dim %rows, %c0 : tensor<?x64xf32>
+    %e = tensor.empty(%n) : tensor<?x64xf32>
+    %z = linalg.fill ins(%zero : f32) outs(%e : tensor<?x64xf32>) -> tensor<?x64xf32>
+    %p = linalg.matmul indexing_maps = [#xk, #wk, #mn] ins(%rows, %w : tensor<?x64xf32>, tensor<64x64xf32>) outs(%z : tensor<?x64xf32>) -> tensor<?x64xf32>
+    moe.yield %p : tensor<?x64xf32>
+  }, {
+  ^bb0(%rows: tensor<?x64xf32>, %w: tensor<64x64xf32>):
+    moe.yield %rows : tensor<?x64xf32>
+  }, {
+  ^bb0(%rows: tensor<?x64xf32>, %w: tensor<64x64xf32>, %v: tensor<64x64xf32>):
+    %c0 = arith.constant 0 : index
+    %zero = arith.constant 0.0 : f32
+    %n = tensor.dim %rows, %c0 : tensor<?x64xf32>
+    %e = tensor.empty(%n) : tensor<?x64xf32>
+    %z = linalg.fill ins(%zero : f32) outs(%e : tensor<?x64xf32>) -> tensor<?x64xf32>
+    %p = linalg.matmul indexing_maps = [#xk, #wk, #mn] ins(%rows, %v : tensor<?x64xf32>, tensor<64x64xf32>) outs(%z : tensor<?x64xf32>) -> tensor<?x64xf32>
+    moe.yield %p : tensor<?x64xf32>
+  }
+  return %y : tensor<?x64xf32>
+}
+
+// -----
+
+// Tests that classes that take turns stay.
+// CHECK-LABEL: func.func @mixed_classes(
 // CHECK:         moe.experts
-func.func @classes(%x: tensor<?x64xf32>, %routing: !moe.routing<? x 2, slots = 1>) -> tensor<?x64xf32> {
-  // expected-remark @below {{experts are computed one by one: 'moe.experts' has several classes of experts}}
-  %y = moe.experts rows(%x : tensor<?x64xf32>) routed_by(%routing : !moe.routing<? x 2, slots = 1>)
-         combine(#moe.weighted_sum) classes([0, 1]) -> tensor<?x64xf32> {
+func.func @mixed_classes(%x: tensor<?x64xf32>, %routing: !moe.routing<? x 3, slots = 1>) -> tensor<?x64xf32> {
+  // expected-remark @below {{experts are computed one by one: 'moe.experts' has classes whose experts do not follow one another}}
+  %y = moe.experts rows(%x : tensor<?x64xf32>) routed_by(%routing : !moe.routing<? x 3, slots = 1>)
+         combine(#moe.weighted_sum) classes([0, 1, 0]) -> tensor<?x64xf32> {
   ^bb0(%rows: tensor<?x64xf32>):
     moe.yield %rows : tensor<?x64xf32>
   }, {
@@ -293,6 +379,27 @@ func.func @classes(%x: tensor<?x64xf32>, %routing: !moe.routing<? x 2, slots = 1
     moe.yield %e : tensor<?x64xf32>
   }
   return %y : tensor<?x64xf32>
+}
+
+// -----
+
+// Tests that what experts give side by side is combined as if each pair were a token, and put side by side.
+// CHECK-LABEL: func.func @apart(
+// CHECK:         %{{.+}}, %{{.+}}, %[[SLOTS:.+]] = moe.plan
+// CHECK:         %[[ROWS:.+]] = moe.gather
+// CHECK:         %[[FLAT:.+]] = tensor.collapse_shape %[[SLOTS]] {{\[\[}}0, 1]]
+// CHECK:         %[[PAIRS:.+]] = tensor.expand_shape %[[FLAT]] {{\[\[}}0, 1]]
+// CHECK:         %[[EACH:.+]] = moe.combine ins(%[[ROWS]] : tensor<?x64xf32>) at(%[[PAIRS]] : tensor<?x1xindex>) {{.+}} kind(#moe.sum)
+// CHECK:         %[[APART:.+]] = tensor.expand_shape %[[EACH]] {{\[\[}}0, 1], [2]]
+// CHECK:         %[[BESIDE:.+]] = tensor.collapse_shape %[[APART]] {{\[\[}}0], [1, 2]] : tensor<?x2x64xf32> into tensor<?x128xf32>
+// CHECK:         return %[[BESIDE]]
+func.func @apart(%x: tensor<?x64xf32>, %routing: !moe.routing<? x 8, slots = 2>) -> tensor<?x128xf32> {
+  %y = moe.experts rows(%x : tensor<?x64xf32>) routed_by(%routing : !moe.routing<? x 8, slots = 2>)
+         combine(#moe.concat_slots) -> tensor<?x128xf32> {
+  ^bb0(%rows: tensor<?x64xf32>):
+    moe.yield %rows : tensor<?x64xf32>
+  }
+  return %y : tensor<?x128xf32>
 }
 
 // -----

@@ -196,3 +196,51 @@ func.func @over_its_input(%x: tensor<4x64xf32>, %offsets: tensor<9xindex>, %w: !
   %h = linalg.exp ins(%u : tensor<4x96xf32>) outs(%u : tensor<4x96xf32>) -> tensor<4x96xf32>
   return %h : tensor<4x96xf32>
 }
+
+// -----
+
+#id = affine_map<(d0, d1) -> (d0, d1)>
+
+// Tests that vectors of the same groups come into the epilogue, after those that a product has already; what filled rows with them goes.
+// CHECK-LABEL: func.func @biases(
+// CHECK-SAME:    %[[OFFSETS:[^:]+]]: tensor<9xindex>, %[[W:[^:]+]]: !moe.bank<tensor<8x96x64xf32>>
+// CHECK-SAME:    %[[OLD:[^:]+]]: !moe.bank<tensor<8x96xf16>>, %[[NEW:[^:]+]]: !moe.bank<tensor<8x96xf32>>
+// CHECK-NOT:     moe.fill_groups
+// CHECK:         %[[H:.+]] = moe.grouped_matmul {{.+}} banks(%[[W]] : {{.+}}) vectors(%[[OLD]], %[[NEW]] : {{.+}}) groups(%[[OFFSETS]] :
+// CHECK-NEXT:    ^bb0(%[[P:[^:]+]]: f32, %[[A:[^:]+]]: f32, %[[B:[^:]+]]: f32):
+// CHECK-NEXT:      %[[SUM:.+]] = arith.addf %[[P]], %[[A]]
+// CHECK-NEXT:      %[[ALL:.+]] = arith.addf %[[SUM]], %[[B]]
+// CHECK-NEXT:      moe.yield %[[ALL]]
+// CHECK:         return %[[H]]
+func.func @biases(%x: tensor<4x64xf32>, %offsets: tensor<9xindex>, %w: !moe.bank<tensor<8x96x64xf32>>,
+                  %old: !moe.bank<tensor<8x96xf16>>, %new: !moe.bank<tensor<8x96xf32>>) -> tensor<4x96xf32> {
+  %init = tensor.empty() : tensor<4x96xf32>
+  %p = moe.grouped_matmul ins(%x : tensor<4x64xf32>) banks(%w : !moe.bank<tensor<8x96x64xf32>>)
+         vectors(%old : !moe.bank<tensor<8x96xf16>>) groups(%offsets : tensor<9xindex>) outs(%init : tensor<4x96xf32>)
+         -> tensor<4x96xf32> {
+  ^bb0(%a: f32, %b: f32):
+    %s = arith.addf %a, %b : f32
+    moe.yield %s : f32
+  }
+  %bias = moe.fill_groups ins(%new : !moe.bank<tensor<8x96xf32>>) groups(%offsets : tensor<9xindex>) outs(%init : tensor<4x96xf32>) -> tensor<4x96xf32>
+  %h = linalg.add ins(%p, %bias : tensor<4x96xf32>, tensor<4x96xf32>) outs(%init : tensor<4x96xf32>) -> tensor<4x96xf32>
+  return %h : tensor<4x96xf32>
+}
+
+// -----
+
+// Tests that vectors of other groups stay apart.
+// CHECK-LABEL: func.func @other_groups(
+// CHECK:         moe.grouped_matmul
+// CHECK:         moe.fill_groups
+// CHECK:         linalg.add
+func.func @other_groups(%x: tensor<4x64xf32>, %offsets: tensor<9xindex>, %others: tensor<9xindex>,
+                        %w: !moe.bank<tensor<8x96x64xf32>>, %new: !moe.bank<tensor<8x96xf32>>) -> tensor<4x96xf32> {
+  %init = tensor.empty() : tensor<4x96xf32>
+  %p = moe.grouped_matmul ins(%x : tensor<4x64xf32>) banks(%w : !moe.bank<tensor<8x96x64xf32>>)
+         groups(%offsets : tensor<9xindex>) outs(%init : tensor<4x96xf32>) -> tensor<4x96xf32>
+  %bias = moe.fill_groups ins(%new : !moe.bank<tensor<8x96xf32>>) groups(%others : tensor<9xindex>) outs(%init : tensor<4x96xf32>) -> tensor<4x96xf32>
+  // expected-remark @below {{its vectors are of different groups}}
+  %h = linalg.add ins(%p, %bias : tensor<4x96xf32>, tensor<4x96xf32>) outs(%init : tensor<4x96xf32>) -> tensor<4x96xf32>
+  return %h : tensor<4x96xf32>
+}

@@ -7,6 +7,8 @@
 #ifndef MOE_DIALECT_MOE_IR_BUILDERS_H
 #define MOE_DIALECT_MOE_IR_BUILDERS_H
 
+#include "moe/Dialect/MoE/IR/MoE.h"
+
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/Value.h"
 
@@ -32,6 +34,13 @@ Value buildWithRow(OpBuilder &builder, Location loc, Value input, Value row, Sca
 
 /// Softmax over each row of `tensor<MxNxf32>`: exp(x - max), divided by its sum.
 Value buildRowSoftmax(OpBuilder &builder, Location loc, Value input);
+
+/// The weight of each of the `rows` rows of a plan: `slots` and `weights` are `[tokens, slots]`. Rows of no pair get 0.
+Value buildRowWeights(OpBuilder &builder, Location loc, Value slots, Value weights, OpFoldResult rows);
+
+/// What the `tokens` tokens get of the rows that their experts gave, from zero: a tensor of type `result`.
+Value buildCombination(OpBuilder &builder, Location loc, Value rows, Value slots, Value weights,
+                       CombineAttrInterface kind, OpFoldResult tokens, RankedTensorType result);
 
 } // namespace mlir::moe
 

@@ -78,14 +78,22 @@ def MoE_SoftmaxSelectedAttr : MoE_Normalization<"SoftmaxSelected", "softmax_sele
 // Combinations
 //===----------------------------------------------------------------------===//
 
-class MoE_CombineKind<string name, string attrMnemonic> : MoE_Attr<name, attrMnemonic,
-    [DeclareAttrInterfaceMethods<MoE_CombineAttrInterface>]>;
+class MoE_CombineKind<string name, string attrMnemonic, list<string> overridden = []> : MoE_Attr<name, attrMnemonic,
+    [DeclareAttrInterfaceMethods<MoE_CombineAttrInterface, overridden>]>;
 
 def MoE_WeightedSumAttr : MoE_CombineKind<"WeightedSum", "weighted_sum"> {
   let summary = "sum over slots of weight times expert output";
 }
 def MoE_SumAttr : MoE_CombineKind<"Sum", "sum"> {
   let summary = "sum over slots of expert output; the weights are not used";
+}
+def MoE_ConcatSlotsAttr : MoE_CombineKind<"ConcatSlots", "concat_slots", ["keepsSlotsApart"]> {
+  let summary = "what the experts of a token give, side by side in the order of its slots";
+  let description = [{
+    Column `s * M + j` of the result is column j of what the expert in slot s gave, 0 where the slot is empty; the
+    weights are not used. For whatever joins the experts of a token in a way of its own: several gates over one
+    evaluation, votes, attention over experts.
+  }];
 }
 
 //===----------------------------------------------------------------------===//

@@ -68,6 +68,9 @@ def MoE_CombineAttrInterface : AttrInterface<"CombineAttrInterface"> {
       "buildAccumulate",
       (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::mlir::Value":$accumulator,
            "::mlir::Value":$value, "::mlir::Value":$weight)>,
+    InterfaceMethod<[{
+      Whether each slot has columns of its own in the result, which is then as many times as wide as there are slots.}],
+      "bool", "keepsSlotsApart", (ins), "", "return false;">,
   ];
 }
 

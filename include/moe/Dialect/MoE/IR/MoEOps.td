@@ -125,13 +125,17 @@ def MoE_ExpertsOp : MoE_Op<"experts", [AttrSizedOperandSegments, RecursiveMemory
   let summary = "applies to each token the experts it is routed to, and combines what they give";
   let description = [{
     Each body region is the program of one expert *class*: an ordinary tensor program over the rows that came to the
-    expert. Its block arguments are the rows (`tensor<?xH>`), then for each bank its components for this expert,
-    then the shared operands as they are, then the expert's slice of each state tensor. It yields the output rows
-    (`tensor<?xM>`, as many as came in), then the new state slices.
+    expert. Its block arguments are the rows of each operand of `rows` (`tensor<?xH>`), with `with_weights` the weight
+    of each row's slot (`tensor<?xf32>`), then for each bank its components for this expert, then the shared operands
+    as they are, then the expert's slice of each state tensor. It yields the output rows (`tensor<?xM>`, as many as
+    came in), then the new state slices.
 
-    `classes` maps each expert to its region; without it there is one region for all. Row i of the result is
-    `combine` over the slots of token i; a token with no expert gets zeros. State tensors have the expert as first
-    extent; a state result is its operand with the slices of experts that ran replaced.
+    `classes` maps each expert to its region; without it there is one region for all. `bank_classes` says for each
+    bank whether it is of all experts (-1) or of one class alone: then only that class's body gets it, and its entries
+    are the experts of the class, ascending. So experts may differ in size and in kind.
+
+    Row i of the result is `combine` over the slots of token i; a token with no expert gets zeros. State tensors have
+    the expert as first extent; a state result is its operand with the slices of experts that ran replaced.
 
     ```mlir
     %y = moe.experts rows(%x : tensor<?x64xf32>) routed_by(%routing : !moe.routing<? x 8, slots = 2>)
@@ -143,16 +147,35 @@ def MoE_ExpertsOp : MoE_Op<"experts", [AttrSizedOperandSegments, RecursiveMemory
     }
     ```
   }];
-  let arguments = (ins MoE_FloatRows:$rows, MoE_RoutingType:$routing, Variadic<MoE_BankType>:$banks,
-    Variadic<AnyType>:$shared, Variadic<AnyRankedTensor>:$state, MoE_CombineAttrInterface:$combine,
-    OptionalAttr<DenseI32ArrayAttr>:$classes);
+  let arguments = (ins Variadic<MoE_FloatRows>:$rows, MoE_RoutingType:$routing, UnitAttr:$with_weights,
+    Variadic<MoE_BankType>:$banks, Variadic<AnyType>:$shared, Variadic<AnyRankedTensor>:$state,
+    MoE_CombineAttrInterface:$combine, OptionalAttr<DenseI32ArrayAttr>:$classes,
+    OptionalAttr<DenseI32ArrayAttr>:$bank_classes);
   let results = (outs MoE_FloatRows:$result, Variadic<AnyRankedTensor>:$new_state);
   let regions = (region VariadicRegion<SizedRegion<1>>:$bodies);
   let assemblyFormat = [{
     `rows` `(` $rows `:` type($rows) `)` `routed_by` `(` $routing `:` qualified(type($routing)) `)`
-    (`banks` `(` $banks^ `:` type($banks) `)`)? (`shared` `(` $shared^ `:` type($shared) `)`)?
-    (`state` `(` $state^ `:` type($state) `)`)? `combine` `(` $combine `)` (`classes` `(` $classes^ `)`)?
+    (`with_weights` $with_weights^)? (`banks` `(` $banks^ `:` type($banks) `)`)?
+    (`shared` `(` $shared^ `:` type($shared) `)`)? (`state` `(` $state^ `:` type($state) `)`)?
+    `combine` `(` $combine `)` (`classes` `(` $classes^ `)`)? (`bank_classes` `(` $bank_classes^ `)`)?
     attr-dict `->` type($result) (`,` type($new_state)^)? $bodies
+  }];
+  let builders = [
+    // One class of experts, without shared operands or state; the body is empty.
+    OpBuilder<(ins "::mlir::Type":$result, "::mlir::ValueRange":$rows, "::mlir::Value":$routing,
+      "::mlir::ValueRange":$banks, "::mlir::moe::CombineAttrInterface":$combine, CArg<"bool", "false">:$withWeights), [{
+      build($_builder, $_state, result, ::mlir::TypeRange(), rows, routing, withWeights, banks, ::mlir::ValueRange(),
+            ::mlir::ValueRange(), combine, ::mlir::DenseI32ArrayAttr(), ::mlir::DenseI32ArrayAttr(), /*bodiesCount=*/1);
+    }]>
+  ];
+  let extraClassDeclaration = [{
+    /// The class of an expert: the number of its region.
+    int64_t getClassOf(int64_t expert) { return getClasses() ? (*getClasses())[expert] : 0; }
+    /// The class that a bank is of, or -1 for all experts.
+    int64_t getBankClass(int64_t bank) { return getBankClasses() ? (*getBankClasses())[bank] : -1; }
+    /// The banks that the body of a class gets, by number.
+    ::llvm::SmallVector<unsigned> getBanksOf(int64_t bodyClass);
+    ::llvm::LogicalResult verifyBanks();
   }];
   let hasRegionVerifier = 1;
   let hasVerifier = 1;
@@ -225,10 +248,10 @@ def MoE_GroupedMatmulOp : MoE_Op<"grouped_matmul", [AttrSizedOperandSegments, Re
     For each group e and each row r with offsets[e] <= r < offsets[e+1], for each column n < N:
 
       product_i = sum over k ascending of rows[r', k] * bank_i[e, n, k]    (one per bank, f32)
-      result[r, n] = epilogue(product_0, product_1, ...)
+      result[r, n] = epilogue(product_0, product_1, ..., vector_0[e, n], vector_1[e, n], ...)
 
     where r' = indices[r] if `at` is given and r otherwise. Without an epilogue region there is one bank and the result
-    is its product. Rows outside all groups keep the value of `init`.
+    is its product. `vectors` are banks of one vector per group, such as biases, widened to f32. Rows outside all groups keep the value of `init`.
 
     ```mlir
     %h = moe.grouped_matmul ins(%x : tensor<?x64xf32>) at(%tokens : tensor<?xindex>)
@@ -241,12 +264,13 @@ def MoE_GroupedMatmulOp : MoE_Op<"grouped_matmul", [AttrSizedOperandSegments, Re
     ```
   }];
   let arguments = (ins MoE_FloatRows:$rows, Optional<MoE_RowIndices>:$indices, Variadic<MoE_BankType>:$banks,
-    MoE_Offsets:$offsets, MoE_FloatRows:$init);
+    Variadic<MoE_BankType>:$vectors, MoE_Offsets:$offsets, MoE_FloatRows:$init);
   let results = (outs MoE_FloatRows:$result);
   let regions = (region MaxSizedRegion<1>:$epilogue);
   let assemblyFormat = [{
     `ins` `(` $rows `:` type($rows) `)` (`at` `(` $indices^ `:` type($indices) `)`)?
-    `banks` `(` $banks `:` type($banks) `)` `groups` `(` $offsets `:` type($offsets) `)`
+    `banks` `(` $banks `:` type($banks) `)` (`vectors` `(` $vectors^ `:` type($vectors) `)`)?
+    `groups` `(` $offsets `:` type($offsets) `)`
     `outs` `(` $init `:` type($init) `)` attr-dict `->` type($result) ($epilogue^)?
   }];
   let extraClassDeclaration = [{
@@ -255,8 +279,36 @@ def MoE_GroupedMatmulOp : MoE_Op<"grouped_matmul", [AttrSizedOperandSegments, Re
     bool hasEpilogue() { return !getEpilogue().empty(); }
     ::llvm::LogicalResult verifyBank(::mlir::Value bank);
   }];
+  let builders = [
+    OpBuilder<(ins "::mlir::Type":$result, "::mlir::Value":$rows, "::mlir::Value":$indices,
+      "::mlir::ValueRange":$banks, "::mlir::Value":$offsets, "::mlir::Value":$init), [{
+      build($_builder, $_state, result, rows, indices, banks, /*vectors=*/::mlir::ValueRange(), offsets, init);
+    }]>
+  ];
   let hasVerifier = 1;
   let hasRegionVerifier = 1;
+}
+
+def MoE_FillGroupsOp : MoE_Op<"fill_groups", [Pure, DestinationStyleOpInterface,
+    DeclareOpInterfaceMethods<ReifyRankedShapedTypeOpInterface, ["reifyResultShapes"]>]> {
+  let summary = "each row gets the vector of its group";
+  let description = [{
+    `result[r, :] = vectors[e, :]` for each group e and each row r with offsets[e] <= r < offsets[e+1], widened to f32;
+    rows outside all groups keep the value of `init`.
+
+    ```mlir
+    %biases = moe.fill_groups ins(%bias : !moe.bank<tensor<8x96xf32>>) groups(%offsets : tensor<9xindex>)
+                outs(%init : tensor<?x96xf32>) -> tensor<?x96xf32>
+    ```
+  }];
+  let arguments = (ins MoE_BankType:$vectors, MoE_Offsets:$offsets, MoE_FloatRows:$init);
+  let results = (outs MoE_FloatRows:$result);
+  let assemblyFormat = [{
+    `ins` `(` $vectors `:` qualified(type($vectors)) `)` `groups` `(` $offsets `:` type($offsets) `)`
+    `outs` `(` $init `:` type($init) `)` attr-dict `->` type($result)
+  }];
+  let extraClassDeclaration = "::mlir::MutableOperandRange getDpsInitsMutable() { return getInitMutable(); }";
+  let hasVerifier = 1;
 }
 
 def MoE_CombineOp : MoE_Op<"combine", [Pure, DestinationStyleOpInterface,
