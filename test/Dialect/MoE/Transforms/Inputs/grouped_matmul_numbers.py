@@ -34,9 +34,11 @@ LLVM = (
 
 
 class Case:
-    def __init__(self, name, groups, n, k, counts, banks=1, gather=True, element="f32", nested=False):
+    def __init__(self, name, groups, n, k, counts, banks=1, gather=True, element="f32", nested=False,
+                 vectors=None):
         self.name, self.groups, self.n, self.k, self.counts = name, groups, n, k, counts
         self.banks, self.gather, self.element, self.nested = banks, gather, element, nested
+        self.vectors = vectors  # element type of one vector per group, which the epilogue adds
         assert len(counts) == groups
 
 
@@ -60,6 +62,8 @@ CASES = [
     Case("bf16", 3, 72, 50, [1, 3, 20], element="bf16"),
     Case("f16", 3, 72, 50, [1, 3, 20], element="f16"),
     Case("odd_sizes", 5, 150, 70, [1, 3, 20, 0, 8], banks=2),
+    Case("vectors", 4, 70, 33, [1, 0, 17, 4], vectors="f32"),
+    Case("vectors_f16", 3, 200, 20, [1, 4, 14], banks=2, vectors="f16"),
     Case("nested", 2, 100, 30, [3, 14], banks=2, nested=True),
 ]
 
@@ -77,10 +81,17 @@ def program(case, vector_bits):
     rows, out = f"tensor<?x{case.k}xf32>", f"tensor<?x{case.n}xf32>"
     offsets = f"tensor<{case.groups + 1}xindex>"
     arguments = [f"%x: {rows}"] + [f"%w{i}: {data}" for i in range(case.banks)] + [f"%offsets: {offsets}"]
+    if case.vectors:
+        arguments.insert(-1, f"%v: tensor<{case.groups}x{case.n}x{case.vectors}>")
     if case.gather:
         arguments.insert(1, "%at: tensor<?xi32>")
     lines = [f"func.func @run({', '.join(arguments)}, %init: {out} {{bufferization.writable = true}}) -> {out} {{"]
     lines += [f"  %b{i} = moe.make_bank %w{i} : {data} -> {bank}" for i in range(case.banks)]
+    vectors = ""
+    if case.vectors:
+        data = f"tensor<{case.groups}x{case.n}x{case.vectors}>"
+        lines += [f"  %vectors = moe.make_bank %v : {data} -> !moe.bank<{data}>"]
+        vectors = f"vectors(%vectors : !moe.bank<{data}>) "
     if case.nested:
         lines += [f"  %h = scf.forall (%i) in (1) shared_outs(%inner = %init) -> ({out}) {{"]
     banks, types = ", ".join(f"%b{i}" for i in range(case.banks)), ", ".join([bank] * case.banks)
@@ -88,10 +99,14 @@ def program(case, vector_bits):
     target = "%inner" if case.nested else "%init"
     name = "%p" if case.nested else "%h"
     lines += [f"  {name} = moe.grouped_matmul ins(%x : {rows}) {at}banks({banks} : {types})"]
-    lines += [f"    groups(%offsets : {offsets}) outs({target} : {out}) -> {out}"]
-    if case.banks == 2:
+    lines += [f"    {vectors}groups(%offsets : {offsets}) outs({target} : {out}) -> {out}"]
+    if case.banks == 2 or case.vectors:
+        scalars = ["%g: f32"] + ["%u: f32"] * (case.banks == 2) + ["%b: f32"] * bool(case.vectors)
         lines[-1] += " {"
-        lines += ["  ^bb0(%g: f32, %u: f32):", "    %v = arith.mulf %g, %u : f32", "    moe.yield %v : f32", "  }"]
+        lines += [f"  ^bb0({', '.join(scalars)}):"]
+        lines += ["    %p0 = arith.mulf %g, %u : f32" if case.banks == 2 else "    %p0 = arith.negf %g : f32"]
+        lines += ["    %p1 = arith.addf %p0, %b : f32"] if case.vectors else []
+        lines += [f"    moe.yield %p{int(bool(case.vectors))} : f32", "  }"]
     if case.nested:
         lines += ["  %c0 = arith.constant 0 : index", f"  %rows = tensor.dim %inner, %c0 : {out}"]
         lines += ["  scf.forall.in_parallel {"]
@@ -150,9 +165,9 @@ def store(weights, element):
     return weights.astype(ELEMENTS[element])
 
 
-def run(library, case, x, at, packed, offsets, rows):
+def run(library, case, x, at, packed, vectors, offsets, rows):
     out = np.full((rows, case.n), -77.0, np.float32)
-    arguments = [x] + ([at] if case.gather else []) + packed + [offsets, out]
+    arguments = [x] + ([at] if case.gather else []) + packed + ([vectors] if case.vectors else []) + [offsets, out]
     descriptors = [descriptor(a) for a in arguments]
     result = (ctypes.c_int64 * 7)()
     library._mlir_ciface_run(ctypes.byref(result), *[ctypes.byref(d) for d in descriptors])
@@ -171,17 +186,20 @@ def check(case):
     at = np.concatenate([at, np.zeros(beyond, np.int32)])
     x = random.integers(-4, 5, (source_rows + beyond, case.k)).astype(np.float32)
     weights = [random.integers(-3, 4, (case.groups, case.n, case.k)).astype(np.float32) for _ in range(case.banks)]
+    vectors = random.integers(-9, 10, (case.groups, case.n)).astype(ELEMENTS[case.vectors or "f32"])
     expected = np.full((rows + beyond, case.n), -77.0, np.float32)
     for group, (begin, end) in enumerate(itertools.pairwise(offsets)):
         mine = x[at[begin:end]] if case.gather else x[begin:end]
         products = [mine @ w[group].T for w in weights]
         expected[begin:end] = products[0] if case.banks == 1 else products[0] * products[1]
+        if case.vectors:
+            expected[begin:end] = (expected[begin:end] if case.banks == 2 else -products[0]) + vectors[group]
     noise = random.standard_normal(x.shape).astype(np.float32)
     noisy = [random.standard_normal(w.shape).astype(np.float32) for w in weights]
     first = None
     for variant in VARIANTS:
         library = build(case, variant)
-        got = run(library, case, x, at, [store(pack(w), case.element) for w in weights], offsets, rows + beyond)
+        got = run(library, case, x, at, [store(pack(w), case.element) for w in weights], vectors, offsets, rows + beyond)
         if not np.array_equal(got, expected):
             wrong = np.argwhere(got != expected)
             r, n = wrong[0]
@@ -190,7 +208,8 @@ def check(case):
         # Plain loops round twice where vectors fuse, so they are compared on integers only.
         if "loops" in variant.split():
             continue
-        bits = run(library, case, noise, at, [store(pack(w), case.element) for w in noisy], offsets, rows + beyond)
+        bits = run(library, case, noise, at, [store(pack(w), case.element) for w in noisy], vectors, offsets,
+                   rows + beyond)
         if first is None:
             first = bits
         if not np.array_equal(first.view(np.uint32), bits.view(np.uint32)):
