@@ -13,17 +13,12 @@ ml_program.global private @router(#moe.source<"router", tensor<8x24xf32>>) : ten
 ml_program.global private @up(#moe.bank_recipe<[#moe.source<"up", tensor<5x20x24xf32>>]>) : !moe.bank<tensor<5x20x24xf32>>
 ml_program.global private @down(#moe.bank_recipe<[#moe.source<"down", tensor<5x24x20xf32>>]>) : !moe.bank<tensor<5x24x20xf32>>
 
-func.func @ada_moe_null(%x: tensor<?x24xf32> {moe.name = "x"}) -> (tensor<?x24xf32> {moe.name = "y"}) {
+func.func private @layer(%x: tensor<?x24xf32>, %logits: tensor<?x8xf32>) -> tensor<?x24xf32> {
   %zero = arith.constant 0.0 : f32
   %c0 = arith.constant 0 : index
   %tokens = tensor.dim %x, %c0 : tensor<?x24xf32>
-  %w = ml_program.global_load_const @router : tensor<8x24xf32>
   %up = ml_program.global_load_const @up : !moe.bank<tensor<5x20x24xf32>>
   %down = ml_program.global_load_const @down : !moe.bank<tensor<5x24x20xf32>>
-  %e = tensor.empty(%tokens) : tensor<?x8xf32>
-  %z = linalg.fill ins(%zero : f32) outs(%e : tensor<?x8xf32>) -> tensor<?x8xf32>
-  %logits = linalg.matmul indexing_maps = [#rows, #weight, #out]
-    ins(%x, %w : tensor<?x24xf32>, tensor<8x24xf32>) outs(%z : tensor<?x8xf32>) -> tensor<?x8xf32>
   %all = moe.select %logits policy(#moe.top_k<3>) score(#moe.softmax) normalize(#moe.keep)
     : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 3>
   %ids, %scores = moe.routing_parts %all : !moe.routing<? x 8, slots = 3> -> tensor<?x3xi32>, tensor<?x3xf32>
@@ -70,5 +65,25 @@ func.func @ada_moe_null(%x: tensor<?x24xf32> {moe.name = "x"}) -> (tensor<?x24xf
       ins(%h, %d : tensor<?x20xf32>, tensor<24x20xf32>) outs(%narrow_zero : tensor<?x24xf32>) -> tensor<?x24xf32>
     moe.yield %out : tensor<?x24xf32>
   }
+  return %y : tensor<?x24xf32>
+}
+
+func.func @ada_moe_null(%x: tensor<?x24xf32> {moe.name = "x"}) -> (tensor<?x24xf32> {moe.name = "y"}) {
+  %zero = arith.constant 0.0 : f32
+  %c0 = arith.constant 0 : index
+  %tokens = tensor.dim %x, %c0 : tensor<?x24xf32>
+  %w = ml_program.global_load_const @router : tensor<8x24xf32>
+  %e = tensor.empty(%tokens) : tensor<?x8xf32>
+  %z = linalg.fill ins(%zero : f32) outs(%e : tensor<?x8xf32>) -> tensor<?x8xf32>
+  %logits = linalg.matmul indexing_maps = [#rows, #weight, #out]
+    ins(%x, %w : tensor<?x24xf32>, tensor<8x24xf32>) outs(%z : tensor<?x8xf32>) -> tensor<?x8xf32>
+  %y = call @layer(%x, %logits) : (tensor<?x24xf32>, tensor<?x8xf32>) -> tensor<?x24xf32>
+  return %y : tensor<?x24xf32>
+}
+
+// The layer on logits that are given.
+func.func @given(%x: tensor<?x24xf32> {moe.name = "x"}, %logits: tensor<?x8xf32> {moe.name = "logits"})
+    -> (tensor<?x24xf32> {moe.name = "y"}) {
+  %y = call @layer(%x, %logits) : (tensor<?x24xf32>, tensor<?x8xf32>) -> tensor<?x24xf32>
   return %y : tensor<?x24xf32>
 }

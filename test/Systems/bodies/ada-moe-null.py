@@ -47,3 +47,18 @@ def trap_renormalised_over_true_experts_only(system):
     up, down = system.weights["up"].astype(np.float64), system.weights["down"].astype(np.float64)
     want = np.stack([down[e] @ np.maximum(up[e] @ row, 0) for e, row in zip(experts, lone)])
     system.compare("a lone true expert", system.run({"x": lone})["y"], want)
+
+
+def trap_without_null_experts_it_is_renormalised_top_k(system):
+    """Null experts of logit -inf are as good as none."""
+    x = system.inputs(13, integers=False)["x"]
+    logits = (x @ system.weights["router"].T).astype(np.float32)
+    logits[:, TRUE:] = -np.inf
+    want = np.zeros((13, 24))
+    for t, row in enumerate(x.astype(np.float64)):
+        z = logits[t, :TRUE].astype(np.float64)
+        chosen = np.argsort(-z, kind="stable")[:K]
+        g = np.exp(z[chosen] - z.max()) / np.exp(z[chosen] - z.max()).sum()
+        for e, share in zip(chosen, g):
+            want[t] += share * (system.weights["down"][e] @ np.maximum(system.weights["up"][e] @ row, 0))
+    system.compare("no null experts", system.run({"x": x, "logits": logits}, "given")["y"], want)

@@ -17,13 +17,23 @@ def weights(rng, weights):
         weights[name] *= rng.random(weights[name].shape) < 0.4
 
 
-def oracle(weights, x, memory):
+def choose(weights, row):
+    z = weights["router"] @ row
+    p = (np.exp(z - z.max()) / np.exp(z - z.max()).sum()).astype(np.float32)
+    return p, np.argsort(-p, kind="stable")[:2]
+
+
+def oracle(weights, x, memory, room=None):
     state, read = memory.copy(), np.zeros((len(x), 8))
+    left = np.zeros(4, int)
+    for row in x:
+        left[choose(weights, row)[1]] += 1
     for t, row in enumerate(x):
-        z = weights["router"] @ row
-        p = (np.exp(z - z.max()) / np.exp(z - z.max()).sum()).astype(np.float32)
-        chosen = np.argsort(-p, kind="stable")[:2]
+        p, chosen = choose(weights, row)
         for m in chosen:
+            left[m] -= 1
+            if room and left[m] >= room:
+                continue  # so many rows come after this one that it has no place
             state[m] += np.outer(weights["key"][m] @ row, weights["value"][m] @ row)
             read[t] += p[m] / p[chosen].astype(np.float64).sum() * (weights["query"] @ row @ state[m])
     normal = read / np.sqrt((read**2).mean(-1, keepdims=True) + 1e-5)
@@ -49,6 +59,16 @@ def trap_rows_of_a_memory_keep_their_order(system):
     back = system.check("reversed", {"x": inputs["x"][::-1].copy(), "memory": inputs["memory"]}, exact=True)
     system.compare("memories", back["updated"], forth["updated"], exact=True)
     assert not np.array_equal(back["read"][::-1], forth["read"])
+
+
+def trap_overflow_drops_the_oldest(system):
+    inputs = system.inputs(13, integers=True)
+    weights = {name: value.astype(np.float64) for name, value in system.weights.items()}
+    want = oracle(weights, inputs["x"].astype(np.float64), inputs["memory"].astype(np.float64), room=3)
+    got = system.run(inputs, "with_room", exact=True)
+    system.compare("read", got["read"], want["read"])
+    system.compare("memories", got["updated"], want["updated"].astype(np.float32), exact=True)
+    assert not np.array_equal(got["updated"], system.run(inputs, exact=True)["updated"])
 
 
 def trap_memories_that_nobody_chose_stay(system):

@@ -1,6 +1,8 @@
 """BinaryMoS: g = softmax(router x); y = ((x * g S_in) sign(W)^T) * g S_out + b."""
 import numpy as np
 
+ROUNDED = {"y"}  # shares of three experts that tie are thirds
+
 
 def oracle(weights, x, signs=None):
     signs = np.where(weights["binary"] < 0, -1.0, 1.0) if signs is None else signs

@@ -18,20 +18,20 @@ def inputs(rng, tokens, integers):
     return {"x": x.astype(np.float32)}
 
 
-def iteration(weights, row, router):
+def iteration(weights, row, router, scale=None):
     z = router @ row
     p = (np.exp(z - z.max()) / np.exp(z - z.max()).sum()).astype(np.float32)
     chosen = np.argsort(-p, kind="stable")[:2]
-    share = p[chosen] / p[chosen].astype(np.float64).sum()
+    share = p[chosen] * scale if scale else p[chosen] / p[chosen].astype(np.float64).sum()
     return sum(w * (weights["down"][e] @ np.maximum(weights["up"][e] @ row, 0)) for w, e in zip(share, chosen))
 
 
-def oracle(weights, x, iterations=2, inner=True):
+def oracle(weights, x, iterations=2, inner=True, scale=None):
     y = np.zeros_like(x)
     for t, row in enumerate(x):
         state = row / np.sqrt((row**2).mean() + 0.75)
         for number in range(iterations):
-            state = inner * state + iteration(weights, state, weights[f"router{number}"])
+            state = inner * state + iteration(weights, state, weights[f"router{number}"], scale)
         y[t] = state + row
     return y
 
@@ -43,6 +43,13 @@ def double(system, inputs):
 def trap_one_iteration_is_the_plain_layer(system):
     inputs = system.inputs(13, integers=False)
     system.compare("once", system.run(inputs, "once")["y"], oracle(*double(system, inputs), iterations=1))
+
+
+def trap_scaled_only_where_not_divided_by_the_sum(system):
+    inputs = system.inputs(13, integers=False)
+    scaled = system.run(inputs, "scaled")["y"]
+    system.compare("scaled", scaled, oracle(*double(system, inputs), iterations=1, scale=2.5))
+    assert np.abs(scaled - system.run(inputs, "once")["y"]).max() > 0.1 * np.abs(scaled).max()
 
 
 def trap_inner_residual_matters(system):

@@ -1,12 +1,12 @@
 """MH-MoE: u = head x + b, three sub-tokens of u routed alone (top-2 of the softmax, renormalised), joined, merged."""
 import numpy as np
 
-# Products of integers stay below 2^24.
 HEADS = 3
 
 
 def weights(rng, weights):
     weights["head"] *= rng.random((24, 24)) < 0.3
+    weights["identity"][:], weights["no_bias"][:] = np.eye(24), 0
 
 
 def oracle(weights, x):
@@ -23,6 +23,20 @@ def oracle(weights, x):
                 back[h] += p[e] / p[chosen].astype(np.float64).sum() * out
         y[t] = weights["merge"] @ back.reshape(24) + weights["merge_bias"]
     return y
+
+
+def trap_one_head_without_projections_is_the_ordinary_layer(system):
+    for integers in (True, False):
+        x = system.inputs(13, integers)["x"]
+        want = np.zeros((13, 24))
+        for t, row in enumerate(x.astype(np.float64)):
+            z = system.weights["router_whole"] @ row
+            p = (np.exp(z - z.max()) / np.exp(z - z.max()).sum()).astype(np.float32)
+            chosen = np.argsort(-p, kind="stable")[:2]
+            for e in chosen:
+                h = np.maximum(system.weights["up_whole"][e] @ row, 0)
+                want[t] += p[e] / p[chosen].astype(np.float64).sum() * (system.weights["down_whole"][e] @ h)
+        system.compare("one head", system.run({"x": x}, "one_head", exact=integers)["y"], want)
 
 
 def trap_sub_tokens_are_routed_alone(system):
