@@ -142,8 +142,12 @@ void mlir::moe::buildDecoder(Model &model, const Decoder &decoder) {
       auto type = RankedTensorType::get(
           {ShapedType::kDynamic, ShapedType::kDynamic, shape.heads, shape.size},
           builder.getF32Type());
+      SmallVector<NamedAttribute> window;
+      if (shape.window)
+        window.push_back(builder.getNamedAttr(
+            MoEDialect::kWindowAttr, builder.getI64IntegerAttr(*shape.window)));
       state.attention.caches.push_back(
-          scope.addArgument(type, name + "." + shape.name, "cache"));
+          scope.addArgument(type, name + "." + shape.name, "cache", window));
     }
     functions.call(scope, state, layer);
     for (auto [shape, cache] : llvm::zip_equal(shapes, state.attention.caches))

@@ -119,8 +119,9 @@ FunctionScope::FunctionScope(Model &model, StringRef name, bool isPublic,
   builder.setInsertionPointToEnd(function.addEntryBlock());
 }
 
-Value FunctionScope::addArgument(Type type, StringRef name, StringRef role) {
-  NamedAttrList attributes;
+Value FunctionScope::addArgument(Type type, StringRef name, StringRef role,
+                                 ArrayRef<NamedAttribute> more) {
+  NamedAttrList attributes(more);
   attributes.append(MoEDialect::kNameAttr, builder.getStringAttr(name));
   if (!role.empty())
     attributes.append(MoEDialect::kRoleAttr, builder.getStringAttr(role));

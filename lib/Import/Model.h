@@ -65,7 +65,9 @@ public:
 
   ImplicitLocOpBuilder builder;
 
-  Value addArgument(Type type, llvm::StringRef name, llvm::StringRef role = "");
+  /// `more` are attributes beside name and role.
+  Value addArgument(Type type, llvm::StringRef name, llvm::StringRef role = "",
+                    llvm::ArrayRef<NamedAttribute> more = {});
   Value getWeight(const Weight &weight, llvm::ArrayRef<int64_t> shape);
   Value getBank(const Weight &bank, llvm::ArrayRef<int64_t> shape);
 

@@ -4,6 +4,7 @@
 #include "Model.h"
 #include "Tensors.h"
 
+#include <algorithm>
 #include <cstring>
 
 using namespace moe::runtime;
@@ -152,14 +153,22 @@ static void placeTokens(moe_session &session, const int32_t *tokens,
            format("token %lld has position %lld, the context holds %lld", at,
                   static_cast<long long>(position),
                   static_cast<long long>(session.context)));
+    if (first && !keepsWhatIsSeen(session, sequence, position))
+      fail(MOE_INVALID_ARGUMENT,
+           format("token %lld has position %lld of a sequence that had %lld: "
+                  "layers with a window have forgotten what it sees; start "
+                  "later, or again at 0",
+                  at, static_cast<long long>(position),
+                  static_cast<long long>(session.written[sequence])));
     length = position + 1;
     session.sequenceIds[i] = static_cast<int32_t>(sequence);
     session.positions[i] = static_cast<int32_t>(position);
   }
 }
 
+/// Arguments for tokens `start` to `start + count` of a call.
 static void passForward(moe_session &session, const moe_function_info &forward,
-                        const int32_t *tokens, int64_t count,
+                        const int32_t *tokens, int64_t start, int64_t count,
                         int64_t firstRow) {
   size_t cache = 0;
   auto vector = [&](size_t argument, const int32_t *data) {
@@ -169,13 +178,13 @@ static void passForward(moe_session &session, const moe_function_info &forward,
   for (uint32_t i = 0; i < forward.num_inputs; ++i) {
     switch (forward.inputs[i].role) {
     case MOE_ROLE_TOKENS:
-      vector(i, tokens);
+      vector(i, tokens + start);
       break;
     case MOE_ROLE_POSITIONS:
-      vector(i, session.positions.data());
+      vector(i, session.positions.data() + start);
       break;
     case MOE_ROLE_SEQUENCES:
-      vector(i, session.sequenceIds.data());
+      vector(i, session.sequenceIds.data() + start);
       break;
     case MOE_ROLE_FIRST_ROW:
       passIndex(session, i, firstRow);
@@ -191,6 +200,44 @@ static void passForward(moe_session &session, const moe_function_info &forward,
                                    quote(valueName(forward.inputs[i], i)) +
                                    ", which is no part of a language model");
     }
+  }
+}
+
+/// From here on the caches may hold the tokens of this call, also if it fails,
+/// in place of what it was told to replace.
+static void beginWriting(moe_session &session, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    int64_t position = session.positions[i];
+    int64_t &length = session.lengths[session.sequenceIds[i]],
+            &written = session.written[session.sequenceIds[i]];
+    length = std::min(length, position);
+    written = position ? std::max(written, position + 1) : 1;
+  }
+}
+
+/// Runs tokens `start` to `start + count`; their logits from row `firstRow` on
+/// go to `logits`.
+static void forwardPiece(moe_session &session, const int32_t *tokens,
+                         int64_t start, int64_t count, int64_t firstRow,
+                         float *logits) {
+  const moe_program_info &program = *session.model->program;
+  const moe_function_info &forward = *findFunction(program, "forward");
+  prepare(session, forward);
+  passForward(session, forward, tokens, start, count, firstRow);
+  enter(session, forward);
+  int64_t rows = count - firstRow;
+  for (uint32_t i = 0; i < forward.num_outputs; ++i) {
+    if (forward.outputs[i].role != MOE_ROLE_LOGITS)
+      continue; // Caches are the session's own memory.
+    const moe_descriptor &result = session.descriptors[forward.num_inputs + i];
+    if (result.sizes_and_strides[0] != rows ||
+        result.sizes_and_strides[1] != program.vocabulary)
+      fail(MOE_INTERNAL_ERROR,
+           "'forward' gave logits of shape " +
+               shapeText(result.sizes_and_strides, 2) + ", expected " +
+               format("[%lld, %lld]", static_cast<long long>(rows),
+                      static_cast<long long>(program.vocabulary)));
+    copyOut(result, 2, sizeof(float), rows * program.vocabulary, logits);
   }
 }
 
@@ -223,31 +270,12 @@ moe_status moe_session_forward(moe_session *session, const int32_t *tokens,
                   static_cast<long long>(rows),
                   static_cast<long long>(program.vocabulary)));
     placeTokens(*session, tokens, positions, sequences, num_tokens);
-
-    const moe_function_info &forward = *findFunction(program, "forward");
-    prepare(*session, forward);
-    passForward(*session, forward, tokens, num_tokens, first_row);
-    // A call that fails may have written over what it was told to replace.
-    for (int64_t i = 0; i < num_tokens; ++i) {
-      int64_t &length = session->lengths[session->sequenceIds[i]];
-      if (session->positions[i] < length)
-        length = session->positions[i];
-    }
-    enter(*session, forward);
-
-    for (uint32_t i = 0; i < forward.num_outputs; ++i) {
-      if (forward.outputs[i].role != MOE_ROLE_LOGITS)
-        continue; // Caches are the session's own memory.
-      const moe_descriptor &result =
-          session->descriptors[forward.num_inputs + i];
-      if (result.sizes_and_strides[0] != rows ||
-          result.sizes_and_strides[1] != program.vocabulary)
-        fail(MOE_INTERNAL_ERROR,
-             "'forward' gave logits of shape " +
-                 shapeText(result.sizes_and_strides, 2) + ", expected " +
-                 format("[%lld, %lld]", static_cast<long long>(rows),
-                        static_cast<long long>(program.vocabulary)));
-      copyOut(result, 2, sizeof(float), wanted, logits);
+    beginWriting(*session, num_tokens);
+    for (int64_t start = 0; start < num_tokens; start += session->piece) {
+      int64_t count = std::min(session->piece, num_tokens - start);
+      int64_t skipped = std::clamp<int64_t>(first_row - start, 0, count);
+      forwardPiece(*session, tokens, start, count, skipped, logits);
+      logits += (count - skipped) * program.vocabulary;
     }
     for (int64_t i = 0; i < session->sequences; ++i)
       if (session->newLengths[i] >= 0)

@@ -20,10 +20,12 @@ struct moe_model {
 
 namespace moe::runtime {
 
-/// One cache of the language model: [sequences, context, ...].
+/// One cache of the language model: [sequences, rows, ...].
 struct Cache {
   void *memory = nullptr;
   size_t bytes = 0;
+  int64_t window = 0; ///< not 0: a ring, see Program.h
+  int64_t ring = 0;   ///< positions that a ring keeps
   moe_descriptor descriptor{};
 
   Cache() = default;
@@ -44,6 +46,14 @@ std::string valueName(const moe_value_info &value, size_t index);
 void describe(moe_descriptor &descriptor, void *data, const int64_t *shape,
               size_t rank);
 
+/// Reserves the caches of the language model.
+void makeCaches(moe_session &session, bool poison);
+
+/// Whether the caches hold all that a token at `position` of `sequence` sees
+/// before itself.
+bool keepsWhatIsSeen(const moe_session &session, int64_t sequence,
+                     int64_t position);
+
 /// CPUs this process may run on.
 int availableThreads();
 
@@ -54,11 +64,14 @@ struct moe_session {
   int threads = 1;
   int64_t context = 0;
   int64_t sequences = 1;
+  int64_t piece = 0; ///< most tokens that are computed at once
   bool recordLoad = false;
   bool profiled = false;
 
   std::vector<moe::runtime::Cache> caches; ///< in the order of "forward"
   std::vector<int64_t> lengths;            ///< positions each sequence holds
+  std::vector<int64_t> written; ///< positions each sequence had at most since
+                                ///< it began at 0
   moe::runtime::Workspace workspace;
   moe::runtime::Load load;
   moe::runtime::Profile profile;

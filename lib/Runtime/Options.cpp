@@ -36,7 +36,7 @@ static const Option table[] = {
     {"--context", "N", "Room for N positions (default: what the run needs).",
      nullptr, nullptr, nullptr, &Options::context, nullptr},
     {"--prefill-chunk", "N",
-     "Take the prompt N tokens at a time (default: up to 2048).", nullptr,
+     "Compute at most N tokens of the prompt at once (default: 2048).", nullptr,
      nullptr, nullptr, &Options::prefillChunk, nullptr},
     {"--function", "NAME", "Run this function (default: the only one).",
      "Functions", nullptr, &Options::function, nullptr, nullptr},

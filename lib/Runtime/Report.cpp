@@ -25,6 +25,7 @@ SessionHandle moe::runtime::makeSession(moe_model &model,
   o.struct_size = sizeof(o);
   o.threads = static_cast<int32_t>(options.threads);
   o.context = context;
+  o.piece = options.prefillChunk;
   o.record_load = !options.recordLoad.empty();
   o.profile = options.profile;
   o.poison_cache = options.poisonCache;

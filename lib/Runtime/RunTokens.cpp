@@ -60,14 +60,20 @@ static int32_t argmax(const std::vector<float> &logits) {
   return static_cast<int32_t>(best);
 }
 
+/// Tokens per call where the logits of all are wanted: many, as each call reads
+/// every weight, but few enough that the logits stay small beside the weights.
+static int64_t rowsAtOnce(int64_t vocabulary) {
+  constexpr int64_t most = 2048, least = 64, logits = int64_t(1) << 26;
+  return std::clamp(logits / std::max<int64_t>(vocabulary, 1), least, most);
+}
+
 namespace {
 /// A prompt and what follows it, in one session.
 class Run {
 public:
   Run(moe_session &session, const moe_program_info &program,
-      std::vector<int32_t> prompt, int64_t chunk)
-      : session(session), prompt(std::move(prompt)), chunk(chunk),
-        last(program.vocabulary) {}
+      std::vector<int32_t> prompt)
+      : session(session), prompt(std::move(prompt)), last(program.vocabulary) {}
 
   /// Feeds the prompt and leaves the last token's logits. With `file`, writes
   /// those of every token to it.
@@ -75,19 +81,20 @@ public:
     check(session, moe_session_reset(&session));
     int64_t count = size();
     int64_t width = static_cast<int64_t>(last.size());
+    if (!file) {
+      check(session,
+            moe_session_forward(&session, prompt.data(), nullptr, nullptr,
+                                count, count - 1, last.data(), width));
+      return;
+    }
     std::vector<float> rows;
-    for (int64_t start = 0; start < count; start += chunk) {
-      int64_t step = std::min(chunk, count - start);
-      bool ends = start + step == count;
-      int64_t first = file ? 0 : ends ? step - 1 : step;
-      if (file)
-        rows.resize(step * width);
-      float *out = file ? rows.data() : last.data();
-      check(session, moe_session_forward(&session, prompt.data() + start,
-                                         nullptr, nullptr, step, first, out,
-                                         (step - first) * width));
-      if (!file)
-        continue;
+    int64_t most = rowsAtOnce(width);
+    for (int64_t start = 0; start < count; start += most) {
+      int64_t step = std::min(most, count - start);
+      rows.resize(step * width);
+      check(session,
+            moe_session_forward(&session, prompt.data() + start, nullptr,
+                                nullptr, step, 0, rows.data(), step * width));
       file->write(rows.data(), rows.size() * sizeof(float));
       std::memcpy(last.data(), rows.data() + (step - 1) * width,
                   width * sizeof(float));
@@ -107,7 +114,6 @@ public:
 private:
   moe_session &session;
   std::vector<int32_t> prompt;
-  int64_t chunk;
   std::vector<float> last; ///< logits of the last token fed
 };
 } // namespace
@@ -178,16 +184,6 @@ static int64_t bench(Run &run, moe_session &session, const Options &options,
   return (run.size() + steps) * repeats.done();
 }
 
-/// Tokens per call of a long prompt: many, as each call reads every weight, but
-/// few enough that their logits and work space stay small beside the weights.
-static int64_t defaultChunk(const moe_program_info &program, bool allLogits) {
-  constexpr int64_t most = 2048, least = 64, logits = int64_t(1) << 26;
-  return allLogits
-             ? std::clamp(logits / std::max<int64_t>(program.vocabulary, 1),
-                          least, most)
-             : most;
-}
-
 void moe::runtime::runTokens(moe_model &model, const Options &options) {
   const moe_program_info &program = *moe_model_program(&model);
   if (!program.is_language_model)
@@ -237,9 +233,7 @@ void moe::runtime::runTokens(moe_model &model, const Options &options) {
 
   SessionHandle session =
       makeSession(model, options, options.context ? options.context : needed);
-  Run run(*session, program, std::move(prompt),
-          options.prefillChunk ? options.prefillChunk
-                               : defaultChunk(program, logits.has_value()));
+  Run run(*session, program, std::move(prompt));
   int64_t fed = 0;
   std::vector<int32_t> ids;
   if (options.bench) {

@@ -1,20 +1,11 @@
-// Making and freeing sessions, their caches, and reading their statistics.
+// Making and freeing sessions, and reading their statistics.
 #include "Error.h"
 #include "Model.h"
-#include "Tensors.h"
 
-#include <cstring>
 #include <memory>
 #include <sched.h>
-#include <utility>
 
 using namespace moe::runtime;
-
-Cache::Cache(Cache &&other) noexcept
-    : memory(std::exchange(other.memory, nullptr)), bytes(other.bytes),
-      descriptor(other.descriptor) {}
-
-Cache::~Cache() { unmapPages(memory, bytes); }
 
 int moe::runtime::availableThreads() {
   // More CPUs than a plain cpu_set_t holds make the call fail: grow the set.
@@ -32,37 +23,9 @@ int moe::runtime::availableThreads() {
   return 1;
 }
 
-/// Reserves the caches of the language model.
-static void makeCaches(moe_session &session, bool poison) {
-  const moe_program_info &program = *session.model->program;
-  const moe_function_info *forward = findFunction(program, "forward");
-  if (!program.is_language_model || !forward)
-    return;
-  for (uint32_t i = 0; i < forward->num_inputs; ++i) {
-    const moe_value_info &value = forward->inputs[i];
-    if (value.role != MOE_ROLE_CACHE)
-      continue;
-    int64_t shape[MOE_MAX_RANK];
-    std::memcpy(shape, value.shape, sizeof(shape));
-    shape[0] = session.sequences;
-    shape[1] = session.context;
-    int64_t bytes = countBytes(value.element_type, shape, value.rank);
-    Cache cache;
-    cache.bytes = bytes > 0 ? static_cast<size_t>(bytes) : 1;
-    cache.memory = bytes < 0 ? nullptr : mapPages(cache.bytes);
-    if (!cache.memory)
-      fail(MOE_OUT_OF_MEMORY,
-           format("no memory for a cache of %lld positions and %lld sequences; "
-                  "a smaller context needs less",
-                  static_cast<long long>(session.context),
-                  static_cast<long long>(session.sequences)));
-    // All bits set is a NaN in every floating-point type.
-    if (poison)
-      std::memset(cache.memory, 0xff, cache.bytes);
-    describe(cache.descriptor, cache.memory, shape, value.rank);
-    session.caches.push_back(std::move(cache));
-  }
-}
+/// Many, since each piece reads every weight, but few enough that their work
+/// space stays small beside the weights.
+static constexpr int64_t defaultPiece = 2048;
 
 static int64_t checkedOption(const char *name, int64_t value, int64_t fallback,
                              int64_t limit) {
@@ -100,10 +63,13 @@ moe_status moe_session_create(moe_model *model,
         checkedOption("threads", o.threads, availableThreads(), 4096));
     made->context = checkedOption("context", o.context, limit, limit);
     made->sequences = checkedOption("sequences", o.sequences, 1, 1 << 20);
+    made->piece = checkedOption("piece", o.piece, defaultPiece, INT32_MAX);
     made->recordLoad = o.record_load;
     made->profiled = o.profile;
-    if (model->program->is_language_model)
+    if (model->program->is_language_model) {
       made->lengths.assign(made->sequences, 0);
+      made->written.assign(made->sequences, 0);
+    }
     makeCaches(*made, o.poison_cache);
     ++model->sessions;
     *session = made.release();

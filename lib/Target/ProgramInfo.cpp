@@ -134,9 +134,11 @@ llvm::Constant *Emitter::buildValue(DictionaryAttr value) {
     element = MOE_F32;
   }
   auto shaped = dyn_cast<ShapedType>(type);
+  auto window = value.getAs<IntegerAttr>("window");
   return record({text(value.getAs<StringAttr>("name")), number32(*element),
                  number32(getRole(value.getAs<StringAttr>("role"))), number32(getRank(type)),
-                 number32(type.isIndex()), extents(shaped ? shaped.getShape() : ArrayRef<int64_t>())});
+                 number32(type.isIndex()), extents(shaped ? shaped.getShape() : ArrayRef<int64_t>()),
+                 number64(window ? window.getInt() : 0)});
 }
 
 /// void entry(void **arguments): unpacks descriptors, calls the function, stores its results' descriptors.

@@ -75,7 +75,8 @@ static void hideSymbols(llvm::Module &module) {
 }
 
 static void dropOurAttributes(LLVM::LLVMFuncOp function) {
-  for (StringRef name : {StringRef(MoEDialect::kNameAttr), StringRef(MoEDialect::kRoleAttr)}) {
+  for (StringRef name : {StringRef(MoEDialect::kNameAttr), StringRef(MoEDialect::kRoleAttr),
+                         StringRef(MoEDialect::kWindowAttr)}) {
     for (unsigned i = 0; i < function.getNumArguments(); ++i)
       function.removeArgAttr(i, StringAttr::get(function.getContext(), name));
     for (unsigned i = 0; i < function.getNumResults(); ++i)

@@ -7,14 +7,15 @@
  * whose logit is 1, where bias is the first element of the weights. Id 15 makes
  * every logit NaN, id 14 makes ids 3 and 5 tie at 2, id 13 asks for more work
  * space than any machine has. The ids are kept in the cache as floats, so that
- * a call sees earlier ones only through it.
+ * a call sees earlier ones only through it. A second cache is a ring with a
+ * window of 3; logits are all 0 where it does not hold the latest ids.
  */
 #include "moe/Runtime/Program.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { vocabulary = 16, max_context = 100, heads = 2, width = 4 };
+enum { vocabulary = 16, max_context = 100, heads = 2, width = 4, window = 3 };
 
 static float *element(const moe_descriptor *d) {
   return (float *)d->aligned + d->offset;
@@ -24,6 +25,30 @@ static float *cacheRow(const moe_descriptor *cache, int64_t sequence,
                        int64_t position) {
   return element(cache) + sequence * cache->sizes_and_strides[4] +
          position * cache->sizes_and_strides[5];
+}
+
+static int64_t ringSize(const moe_descriptor *ring) {
+  return ring->sizes_and_strides[1] - moe_ring_mirror(window);
+}
+
+static void storeInRing(const moe_descriptor *ring, int64_t sequence,
+                        int64_t position, float id) {
+  int64_t size = ringSize(ring), row = position % size;
+  cacheRow(ring, sequence, row)[0] = id;
+  if (position >= size && row < moe_ring_mirror(window))
+    cacheRow(ring, sequence, row + size)[0] = id;
+}
+
+/* Whether the ring holds, in one run of rows, what a token sees. */
+static int ringAgrees(const moe_descriptor *ring, const moe_descriptor *cache,
+                      int64_t sequence, int64_t position) {
+  int64_t first = position < window ? 0 : position - window + 1;
+  int64_t begin = first / 16 * 16 % ringSize(ring) + first % 16;
+  for (int64_t p = first; p <= position; ++p)
+    if (cacheRow(ring, sequence, begin + p - first)[0] !=
+        cacheRow(cache, sequence, p)[0])
+      return 0;
+  return 1;
 }
 
 static void vectorResult(moe_descriptor *d, void *data, int64_t size) {
@@ -67,12 +92,12 @@ static void oneRow(float *row, const moe_descriptor *cache, float bias,
     row[(int)fmodf(sum, vocabulary)] = 1;
 }
 
-/* forward(tokens, positions, sequences, first_row, cache, parameters)
- *   -> (logits, cache) */
+/* forward(tokens, positions, sequences, first_row, cache, parameters, ring)
+ *   -> (logits, cache, ring) */
 static void forward(void **arguments) {
   const moe_descriptor *tokens = arguments[0], *positions = arguments[1],
                        *sequences = arguments[2], *cache = arguments[4],
-                       *parameters = arguments[5];
+                       *parameters = arguments[5], *ring = arguments[6];
   int64_t firstRow = *(const int64_t *)arguments[3];
   int64_t count = tokens->sizes_and_strides[0];
   const int32_t *id = tokens->aligned, *position = positions->aligned,
@@ -87,6 +112,7 @@ static void forward(void **arguments) {
     float *scratch = _mlir_memref_to_llvm_alloc(sizeof(float) * width);
     scratch[0] = (float)id[i];
     cacheRow(cache, sequence[i], position[i])[0] = scratch[0];
+    storeInRing(ring, sequence[i], position[i], scratch[0]);
     _mlir_memref_to_llvm_free(scratch);
   }
   moe_workspace_release(mark);
@@ -100,9 +126,14 @@ static void forward(void **arguments) {
   for (int64_t i = firstRow; i < count; ++i)
     oneRow(logits + (i - firstRow) * vocabulary, cache, bias, id[i],
            sequence[i], position[i]);
+  for (int64_t i = firstRow; i < count; ++i)
+    if (!ringAgrees(ring, cache, sequence[i], position[i]))
+      memset(logits + (i - firstRow) * vocabulary, 0,
+             sizeof(float) * vocabulary);
   moe_profile_end("logits");
-  matrixResult(arguments[6], logits, rows, vocabulary);
-  *(moe_descriptor *)arguments[7] = *cache;
+  matrixResult(arguments[7], logits, rows, vocabulary);
+  *(moe_descriptor *)arguments[8] = *cache;
+  *(moe_descriptor *)arguments[9] = *ring;
 }
 
 /* scale(x: f32[?, 4], factor: f32[], times: index) -> (y: f32[?, 4] = x *
@@ -167,6 +198,12 @@ static void threads(void **arguments) {
     }                                                                          \
   }
 
+#define RING                                                                   \
+  {                                                                            \
+    "ring", MOE_F32, MOE_ROLE_CACHE, 4, 0,                                     \
+        {MOE_DYNAMIC, MOE_DYNAMIC, 1, 1}, window                               \
+  }
+
 static const moe_value_info forwardInputs[] = {
     {"tokens", MOE_I32, MOE_ROLE_TOKENS, 1, 0, {MOE_DYNAMIC}},
     {"positions", MOE_I32, MOE_ROLE_POSITIONS, 1, 0, {MOE_DYNAMIC}},
@@ -174,10 +211,12 @@ static const moe_value_info forwardInputs[] = {
     {"first_row", MOE_I64, MOE_ROLE_FIRST_ROW, 0, 1, {0}},
     CACHE,
     {"parameters", MOE_I8, MOE_ROLE_PARAMETERS, 1, 0, {MOE_DYNAMIC}},
+    RING,
 };
 static const moe_value_info forwardOutputs[] = {
     {"logits", MOE_F32, MOE_ROLE_LOGITS, 2, 0, {MOE_DYNAMIC, vocabulary}},
     CACHE,
+    RING,
 };
 static const moe_value_info scaleInputs[] = {
     {"x", MOE_F32, MOE_ROLE_DATA, 2, 0, {MOE_DYNAMIC, 4}},
@@ -201,7 +240,7 @@ static const moe_value_info count[] = {
 #endif
 
 static const moe_function_info functions[] = {
-    {"forward", "", 6, 2, forwardInputs, forwardOutputs, forward},
+    {"forward", "", 7, 3, forwardInputs, forwardOutputs, forward},
     {"scale", "multiplies every element by factor and times", 3, 2, scaleInputs,
      scaleOutputs, scale},
     {"transpose", "", 1, 1, matrix, matrix, transpose},

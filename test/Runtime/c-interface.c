@@ -143,6 +143,54 @@ static void testSequences(moe_model *model) {
   EXPECT(moe_session_destroy(session) == MOE_OK);
 }
 
+/* A ring of 16 rows, which pieces of 4 with a window of 3 need, after three
+ * turns: whatever is cut how, and what it has forgotten. */
+static void testRing(moe_model *model) {
+  enum { count = 50 };
+  char message[MOE_MESSAGE_SIZE];
+  float logits[count * vocabulary];
+  int32_t tokens[count], positions[count];
+  moe_session_options options = {sizeof(options)};
+  moe_session *session = NULL;
+  options.piece = -1;
+  EXPECT(moe_session_create(model, &options, &session, message,
+                            sizeof(message)) == MOE_INVALID_ARGUMENT);
+  EXPECT(strstr(message, "piece is -1, expected 1 to 2147483647"));
+  options.piece = 4;
+  options.poison_cache = 1;
+  EXPECT(moe_session_create(model, &options, &session, message,
+                            sizeof(message)) == MOE_OK);
+  int sum = 2;
+  for (int i = 0; i < count; ++i) {
+    tokens[i] = i * 5 % 13;
+    positions[i] = i;
+  }
+  EXPECT(moe_session_forward(session, tokens, NULL, NULL, count, 0, logits,
+                             count * vocabulary) == MOE_OK);
+  for (int i = 0; i < count; ++i) {
+    sum += tokens[i];
+    EXPECT(chosen(logits + i * vocabulary) == sum % vocabulary);
+  }
+  /* Rows before first_row are in other pieces than the first of the rest. */
+  EXPECT(moe_session_forward(session, tokens, positions, NULL, count, count - 6,
+                             logits, 6 * vocabulary) == MOE_OK);
+  EXPECT(chosen(logits + 5 * vocabulary) == sum % vocabulary);
+
+#define AT(position)                                                           \
+  moe_session_forward(session, tokens + (position), positions + (position),    \
+                      NULL, 1, 0, logits, vocabulary)
+  /* The ring holds positions 34 to 49; a token sees two before itself. */
+  EXPECT_ERROR(session, AT(35), MOE_INVALID_ARGUMENT,
+               "token 0 has position 35 of a sequence that had 50: layers with "
+               "a window have forgotten what it sees");
+  EXPECT(AT(36) == MOE_OK);
+  EXPECT_ERROR(session, AT(35), MOE_INVALID_ARGUMENT, "a sequence that had 50");
+  EXPECT(AT(37) == MOE_OK && AT(0) == MOE_OK && AT(1) == MOE_OK);
+  EXPECT(chosen(logits) == (2 + tokens[0] + tokens[1]) % vocabulary);
+#undef AT
+  EXPECT(moe_session_destroy(session) == MOE_OK);
+}
+
 static void testForwardErrors(moe_model *model) {
   moe_session *session = makeSession(model, 4, 2);
   float logits[4 * vocabulary];
@@ -288,6 +336,7 @@ int main(void) {
   testOpening();
   testSessionOptions(model);
   testSequences(model);
+  testRing(model);
   testForwardErrors(model);
   testCalls(model);
   testStatistics(model);

@@ -33,7 +33,7 @@ typedef enum moe_role {
   MOE_ROLE_POSITIONS = 3,  /* i32 [T]: position of each token in its sequence, from 0               */
   MOE_ROLE_SEQUENCES = 4,  /* i32 [T]: which sequence (first extent of every cache) a token is of */
   MOE_ROLE_FIRST_ROW = 5,  /* index scalar: logits are computed for rows first_row..T-1           */
-  MOE_ROLE_CACHE = 6,      /* state: [sequences, context, ...], zero pages at first, kept by the session,
+  MOE_ROLE_CACHE = 6,      /* state: [sequences, positions, ...], zero pages at first, kept by the session,
                               updated in place; the result of the same role aliases it               */
   MOE_ROLE_LOGITS = 7      /* f32 [T - first_row, vocabulary]                                      */
 } moe_role;
@@ -47,7 +47,19 @@ typedef struct moe_value_info {
   uint32_t rank;
   uint32_t is_index;
   int64_t shape[MOE_MAX_RANK]; /* MOE_DYNAMIC where not static */
+  int64_t window; /* of a cache: 0, it has a row for every position; else a token sees at most this many
+                     positions, itself included, and the cache is a ring as moe_ring_rows says */
 } moe_value_info;
+
+/* A ring keeps the latest positions only. Position p lies in row p % R, where R is the cache's extent minus
+ * moe_ring_mirror(window); if p >= R and p % R < moe_ring_mirror(window), also in row p % R + R, so that what
+ * a token sees is one run of rows. R is a multiple of 16. Where at most `piece` tokens enter at once, R is
+ * no less than window + piece - 1, or than the number of positions, whichever is smaller. */
+static inline int64_t moe_ring_mirror(int64_t window) { return (window + 30) / 16 * 16; }
+static inline int64_t moe_ring_rows(int64_t window, int64_t positions, int64_t piece) {
+  int64_t rows = window + piece - 1 < positions ? window + piece - 1 : positions;
+  return (rows + 15) / 16 * 16 + moe_ring_mirror(window);
+}
 
 /* A tensor in memory as generated code passes it: row major, contiguous on entry. The layout is
  * MLIR's memref descriptor for that rank: `sizes` and `strides` follow each other with `rank` entries

@@ -104,6 +104,8 @@ typedef struct moe_session_options {
   uint32_t profile;     /* not 0: time each kernel, see moe_session_profile                                 */
   uint32_t poison_cache; /* for tests. Not 0: fill the caches with NaN first, which commits all of them     */
   uint32_t reserved;    /* 0                                                                                */
+  int64_t piece;        /* tokens of a call that are computed at once; 0: 2048. Fewer need less work space, and
+                           fewer rows in the caches of layers with a window. Results do not depend on it     */
 } moe_session_options;
 
 /* Makes a session. `options` may be null. On success *session is the caller's, to be given to
@@ -123,9 +125,11 @@ MOE_API const char *moe_session_message(const moe_session *session);
  *   sequences  [num_tokens] the sequence each token is of; null: sequence 0
  *   positions  [num_tokens] its position there, from 0; null: each sequence continues where it ended. Within a
  *              call the positions of one sequence ascend by one, and start at most at its length. Starting
- *              earlier forgets what stood from there on: this is how to rewind or to start again.
+ *              earlier forgets what stood from there on: this is how to rewind or to start again. Layers with
+ *              a window have forgotten old positions: a start that needs them is refused, 0 never is.
  *   first_row  logits are computed for tokens first_row .. num_tokens-1 only; num_tokens: for none
- *   logits     receives (num_tokens - first_row) * vocabulary floats, row after row
+ *   logits     receives (num_tokens - first_row) * vocabulary floats, row after row; may hold some of them
+ *              after a failure
  *   capacity   floats that `logits` has room for
  * A row does not depend on the other tokens of the call: not by one bit. */
 MOE_API moe_status moe_session_forward(moe_session *session, const int32_t *tokens, const int32_t *positions,
@@ -184,11 +188,11 @@ MOE_API moe_status moe_session_clear(moe_session *session);
 #endif
 MOE_ASSERT_SIZE(moe_open_options, 40);
 MOE_ASSERT_SIZE(moe_tensor, 80);
-MOE_ASSERT_SIZE(moe_session_options, 40);
+MOE_ASSERT_SIZE(moe_session_options, 48);
 MOE_ASSERT_SIZE(moe_load, 40);
 MOE_ASSERT_SIZE(moe_profile_entry, 24);
 MOE_ASSERT_SIZE(moe_descriptor, 152);
-MOE_ASSERT_SIZE(moe_value_info, 88);
+MOE_ASSERT_SIZE(moe_value_info, 96);
 MOE_ASSERT_SIZE(moe_function_info, 48);
 MOE_ASSERT_SIZE(moe_parameter_info, 96);
 MOE_ASSERT_SIZE(moe_program_info, 136);

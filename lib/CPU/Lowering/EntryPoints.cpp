@@ -31,7 +31,7 @@ static bool isPassable(Type type) {
 
 static constexpr StringLiteral kPassable = "a tensor of rank 8 or less of i1, i8, i32, i64, f16, bf16, f32 or f64";
 
-/// {name, role, type} of one argument or result whose attributes are `attributes`.
+/// {name, role, type} and, of a ring, {window} of one argument or result whose attributes are `attributes`.
 static DictionaryAttr describe(Builder &builder, DictionaryAttr attributes, Type type, const Twine &fallback) {
   StringAttr name, role;
   if (attributes) {
@@ -42,8 +42,13 @@ static DictionaryAttr describe(Builder &builder, DictionaryAttr attributes, Type
     name = builder.getStringAttr(fallback);
   if (!role)
     role = builder.getStringAttr("data");
-  return builder.getDictionaryAttr({builder.getNamedAttr("name", name), builder.getNamedAttr("role", role),
-                                    builder.getNamedAttr("type", TypeAttr::get(type))});
+  NamedAttrList list;
+  list.append("name", name);
+  list.append("role", role);
+  list.append("type", TypeAttr::get(type));
+  if (Attribute window = attributes ? attributes.get(MoEDialect::kWindowAttr) : Attribute())
+    list.append("window", window);
+  return list.getDictionary(builder.getContext());
 }
 
 static LogicalResult recordSignature(func::FuncOp function) {

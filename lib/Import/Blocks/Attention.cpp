@@ -41,8 +41,20 @@ Value clip(ImplicitLocOpBuilder &builder, Value rows, double bound) {
 
 } // namespace
 
+/// The core of `attention`.
+static CachedAttention getCore(const Attention &attention) {
+  CachedAttention core{attention.heads, attention.keyValueHeads,
+                       attention.headSize, attention.headSize};
+  core.scale = attention.scale.value_or(
+      1.0 / std::sqrt(static_cast<double>(attention.headSize)));
+  core.window = attention.window;
+  core.chunk = attention.chunk;
+  return core;
+}
+
 std::vector<CacheShape> mlir::moe::getCaches(const Attention &attention) {
-  CacheShape shape{"keys", attention.keyValueHeads, attention.headSize};
+  CacheShape shape{"keys", attention.keyValueHeads, attention.headSize,
+                   getCore(attention).getCacheWindow()};
   CacheShape values = shape;
   values.name = "values";
   return {shape, values};
@@ -82,14 +94,9 @@ Value mlir::moe::buildAttention(FunctionScope &scope, Value rows,
     query =
         buildTemperature(scope, query, state.positions, *attention.temperature);
 
-  buildCacheUpdate(scope, key, state, 0);
-  buildCacheUpdate(scope, value, state, 1);
-  CachedAttention core{attention.heads, attention.keyValueHeads,
-                       attention.headSize, attention.headSize};
-  core.scale = attention.scale.value_or(
-      1.0 / std::sqrt(static_cast<double>(attention.headSize)));
-  core.window = attention.window;
-  core.chunk = attention.chunk;
+  CachedAttention core = getCore(attention);
+  buildCacheUpdate(scope, key, state, 0, core.getCacheWindow());
+  buildCacheUpdate(scope, value, state, 1, core.getCacheWindow());
   Value sinks;
   if (!attention.sinks.empty())
     sinks = buildWidenedTensor(

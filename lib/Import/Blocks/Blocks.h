@@ -95,10 +95,13 @@ Value buildRotary(FunctionScope &scope, Value x, const RotaryTables &tables,
 // Cache.cpp and CachedAttention.cpp: what attention of any kind is made of
 //===----------------------------------------------------------------------===//
 
-/// A cache that a layer keeps: [sequences, positions, heads, size].
+/// A cache that a layer keeps: [sequences, rows, heads, size].
 struct CacheShape {
   std::string name; ///< "keys", "values"
   int64_t heads = 0, size = 0;
+  /// Positions that a token sees at most, itself included; none: all. With a
+  /// window the cache is a ring (docs/Spec.md, "Caches").
+  std::optional<int64_t> window = {};
 };
 
 /// What attention reads and keeps beside its rows.
@@ -109,10 +112,12 @@ struct AttentionState {
   llvm::SmallVector<Value, 2> caches;
 };
 
-/// Writes row t of `rows` [tokens, heads, size] to place positions[t] of
-/// sequence sequences[t] in cache number `cache`.
+/// Writes row t of `rows` [tokens, heads, size] to the place of positions[t] of
+/// sequence sequences[t] in cache number `cache`, which has this window.
 void buildCacheUpdate(FunctionScope &scope, Value rows, AttentionState &state,
-                      unsigned cache);
+                      unsigned cache, std::optional<int64_t> window = {});
+/// Positions that a ring has rows for.
+Value buildRingSize(ImplicitLocOpBuilder &builder, Value cache, int64_t window);
 
 /// What queries see of the first cache (keys) and the last (values). With one
 /// cache, values are the first entries of the keys' rows.
@@ -126,7 +131,10 @@ struct CachedAttention {
   std::optional<int64_t> chunk = {};  ///< a token sees positions from the
                                       ///< last multiple of this on
 
+  /// Whether there are positions that a token does not see any more; the most
+  /// that it sees.
   bool isMasked() const { return window || chunk; }
+  std::optional<int64_t> getCacheWindow() const;
 };
 /// softmax(scale * queries keys^T) values for `queries` [tokens, heads, key
 /// size] of positions that are in the caches: [tokens, heads, value size].

@@ -1,7 +1,8 @@
 //===- Cache.cpp - Keys and values of earlier positions -------------------===//
 //
 // Writes the rows of a batch to the caches, in order, before anything reads
-// them.
+// them. A cache with a window is a ring with its beginning repeated at its end,
+// so that what a token sees is one run of rows.
 //
 //===----------------------------------------------------------------------===//
 
@@ -14,8 +15,38 @@
 using namespace mlir;
 using namespace mlir::moe;
 
+/// Rows that a ring repeats: moe_ring_mirror in the runtime.
+static int64_t getMirror(int64_t window) {
+  return llvm::alignTo(window + 15, 16);
+}
+
+Value mlir::moe::buildRingSize(ImplicitLocOpBuilder &builder, Value cache,
+                               int64_t window) {
+  Value mirror = arith::ConstantIndexOp::create(builder, getMirror(window));
+  return arith::SubIOp::create(
+      builder, tensor::DimOp::create(builder, cache, 1), mirror);
+}
+
+/// The rows of `position` in a ring: the one, and the other, which is the same
+/// where there is none.
+static std::pair<Value, Value> buildRingRows(ImplicitLocOpBuilder &b,
+                                             Value position, Value size,
+                                             int64_t window) {
+  using arith::CmpIPredicate;
+  Value row = arith::RemUIOp::create(b, position, size);
+  Value mirror = arith::ConstantIndexOp::create(b, getMirror(window));
+  // Only positions after a full turn are read across the end.
+  Value turned = arith::CmpIOp::create(b, CmpIPredicate::uge, position, size),
+        repeated = arith::CmpIOp::create(b, CmpIPredicate::ult, row, mirror);
+  Value other =
+      arith::SelectOp::create(b, arith::AndIOp::create(b, turned, repeated),
+                              arith::AddIOp::create(b, row, size), row);
+  return {row, other};
+}
+
 void mlir::moe::buildCacheUpdate(FunctionScope &scope, Value rows,
-                                 AttentionState &state, unsigned cache) {
+                                 AttentionState &state, unsigned cache,
+                                 std::optional<int64_t> window) {
   ImplicitLocOpBuilder &builder = scope.builder;
   auto type = cast<RankedTensorType>(rows.getType());
   OpFoldResult zeroAttr = builder.getIndexAttr(0),
@@ -31,6 +62,8 @@ void mlir::moe::buildCacheUpdate(FunctionScope &scope, Value rows,
   Value zero = arith::ConstantIndexOp::create(builder, 0),
         one = arith::ConstantIndexOp::create(builder, 1);
   Value tokens = tensor::DimOp::create(builder, state.positions, 0);
+  Value ring =
+      window ? buildRingSize(builder, state.caches[cache], *window) : Value();
   auto loop = scf::ForOp::create(
       builder, zero, tokens, one, ValueRange{state.caches[cache]},
       [&](OpBuilder &b, Location loc, Value token, ValueRange carried) {
@@ -44,10 +77,20 @@ void mlir::moe::buildCacheUpdate(FunctionScope &scope, Value rows,
             b, loc, rowType, rows,
             SmallVector<OpFoldResult>{token, zeroAttr, zeroAttr}, rowSizes,
             rowStrides);
-        Value updated = tensor::InsertSliceOp::create(
-            b, loc, row, carried[0],
-            SmallVector<OpFoldResult>{sequence, position, zeroAttr, zeroAttr},
-            cacheSizes, cacheStrides);
+        auto insert = [&](Value place, Value into) -> Value {
+          return tensor::InsertSliceOp::create(
+              b, loc, row, into,
+              SmallVector<OpFoldResult>{sequence, place, zeroAttr, zeroAttr},
+              cacheSizes, cacheStrides);
+        };
+        Value updated;
+        if (ring) {
+          ImplicitLocOpBuilder inner(loc, b);
+          auto [first, second] = buildRingRows(inner, position, ring, *window);
+          updated = insert(second, insert(first, carried[0]));
+        } else {
+          updated = insert(position, carried[0]);
+        }
         scf::YieldOp::create(b, loc, updated);
       });
   state.caches[cache] = loop.getResult(0);

@@ -27,15 +27,15 @@ namespace {
 /// (docs/Spec.md); slices begin at a multiple.
 constexpr int64_t kLanes = 16;
 
-/// The range of the cache that one token reads. Positions from `first` up to
-/// the token's own count; `begin` is `first` rounded down to a block of lanes.
+/// What one token sees: positions from `first` up to the token's own count;
+/// `begin` is `first` rounded down to a block of lanes, and lies in row `row`.
 struct Visible {
-  Value sequence, begin, first, end;
+  Value sequence, begin, first, end, row;
 };
 
 Visible buildRange(ImplicitLocOpBuilder &b, Value token,
                    const AttentionState &state,
-                   const CachedAttention &attention) {
+                   const CachedAttention &attention, Value ring) {
   auto toIndex = [&](Value list) -> Value {
     Value value = tensor::ExtractOp::create(b, list, token);
     return arith::IndexCastOp::create(b, b.getIndexType(), value);
@@ -63,19 +63,26 @@ Visible buildRange(ImplicitLocOpBuilder &b, Value token,
     range.begin = arith::MulIOp::create(
         b, arith::DivUIOp::create(b, range.first, lanes), lanes);
   }
+  range.row = range.begin;
+  if (ring)
+    range.row = arith::RemUIOp::create(b, range.begin, ring);
   return range;
 }
 
-/// The first `size` entries of rows [from, end) of one head of one sequence:
-/// [end - from, size].
+/// The first `size` entries of positions [from, end) of one head of one
+/// sequence: [end - from, size].
 Value sliceCache(ImplicitLocOpBuilder &b, Value cache, const Visible &range,
                  Value from, Value head, int64_t size) {
   OpFoldResult one = b.getIndexAttr(1),
                count = arith::SubIOp::create(b, range.end, from).getResult();
+  Value row = range.row;
+  if (from != range.begin)
+    row = arith::AddIOp::create(b, row,
+                                arith::SubIOp::create(b, from, range.begin));
   return tensor::ExtractSliceOp::create(
       b, RankedTensorType::get({ShapedType::kDynamic, size}, b.getF32Type()),
       cache,
-      SmallVector<OpFoldResult>{range.sequence, from, head, b.getIndexAttr(0)},
+      SmallVector<OpFoldResult>{range.sequence, row, head, b.getIndexAttr(0)},
       SmallVector<OpFoldResult>{one, count, one, b.getIndexAttr(size)},
       SmallVector<OpFoldResult>(4, one));
 }
@@ -231,6 +238,12 @@ Value groupHeads(ImplicitLocOpBuilder &b, Value value, unsigned dim,
 
 } // namespace
 
+std::optional<int64_t> CachedAttention::getCacheWindow() const {
+  if (window && chunk)
+    return std::min(*window, *chunk);
+  return window ? window : chunk;
+}
+
 Value mlir::moe::buildCachedAttention(FunctionScope &scope, Value queries,
                                       Value sinks, const AttentionState &state,
                                       const CachedAttention &attention) {
@@ -251,6 +264,9 @@ Value mlir::moe::buildCachedAttention(FunctionScope &scope, Value queries,
   Value grouped = groupHeads(builder, queries, 1, attention);
   if (sinks)
     sinks = groupHeads(builder, sinks, 0, attention);
+  Value ring;
+  if (std::optional<int64_t> window = attention.getCacheWindow())
+    ring = buildRingSize(builder, state.caches.front(), *window);
 
   auto loop = scf::ForallOp::create(
       builder, SmallVector<OpFoldResult>{tokens, heads}, ValueRange{empty},
@@ -276,7 +292,7 @@ Value mlir::moe::buildCachedAttention(FunctionScope &scope, Value queries,
               SmallVector<OpFoldResult>{head, zero},
               SmallVector<OpFoldResult>{one, rows},
               SmallVector<OpFoldResult>(2, one));
-        Visible range = buildRange(b, token, state, attention);
+        Visible range = buildRange(b, token, state, attention, ring);
         Value result = buildHead(b, work, range, state, attention);
         auto terminator = scf::InParallelOp::create(b);
         b.setInsertionPointToStart(terminator.getBody());

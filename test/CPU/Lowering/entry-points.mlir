@@ -3,10 +3,10 @@
 // Tests that names, roles and types are recorded, and that inputs but not caches are the caller's.
 // CHECK-LABEL: func.func @f(
 // CHECK-SAME: tensor<?x8xf32> {bufferization.writable = false, moe.name = "x"}
-// CHECK-SAME: tensor<1x4xf32> {moe.name = "c", moe.role = "cache"}
-// CHECK-SAME: inputs = [{name = "x", role = "data", type = tensor<?x8xf32>}, {name = "c", role = "cache", type = tensor<1x4xf32>}]
+// CHECK-SAME: tensor<1x4xf32> {moe.name = "c", moe.role = "cache", moe.window = 5 : i64}
+// CHECK-SAME: inputs = [{name = "x", role = "data", type = tensor<?x8xf32>}, {name = "c", role = "cache", type = tensor<1x4xf32>, window = 5 : i64}]
 // CHECK-SAME: outputs = [{name = "result0", role = "data", type = tensor<?x8xf32>}]
-func.func @f(%x: tensor<?x8xf32> {moe.name = "x"}, %c: tensor<1x4xf32> {moe.name = "c", moe.role = "cache"})
+func.func @f(%x: tensor<?x8xf32> {moe.name = "x"}, %c: tensor<1x4xf32> {moe.name = "c", moe.role = "cache", moe.window = 5 : i64})
     -> tensor<?x8xf32> {
   return %x : tensor<?x8xf32>
 }

@@ -11,6 +11,16 @@ func.func private @name_not_a_string(tensor<?xi32> {moe.name = 1 : i64})
 
 // -----
 
+// expected-error @+1 {{expected 'moe.window' to be a number of positions from 1 to 2147483647 (i64); got 0 : i64}}
+func.func private @no_window(tensor<?x?x2x4xf32> {moe.role = "cache", moe.window = 0 : i64})
+
+// -----
+
+// expected-error @+1 {{expected 'moe.window' to be a number of positions from 1 to 2147483647 (i64); got 7 : i32}}
+func.func private @window_of_i32(tensor<?x?x2x4xf32> {moe.role = "cache", moe.window = 7 : i32})
+
+// -----
+
 // expected-error @+1 {{unknown attribute 'moe.colour' on an argument or a result}}
 func.func private @unknown_argument_attribute(tensor<?xi32> {moe.colour = "red"})
 

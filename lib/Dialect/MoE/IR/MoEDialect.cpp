@@ -40,7 +40,7 @@ static bool isKnownRole(StringRef role) {
       .Default(false);
 }
 
-/// Verifies `moe.name` and `moe.role` on an argument or a result of a function.
+/// Verifies `moe.name`, `moe.role` and `moe.window` on an argument or a result of a function.
 static LogicalResult verifyValueAttribute(Operation *op, NamedAttribute attribute) {
   auto text = dyn_cast<StringAttr>(attribute.getValue());
   if (attribute.getName() == MoEDialect::kNameAttr)
@@ -49,6 +49,13 @@ static LogicalResult verifyValueAttribute(Operation *op, NamedAttribute attribut
     if (!text || !isKnownRole(text))
       return op->emitError("expected 'moe.role' to be one of data, parameters, tokens, positions, sequences, "
                            "first_row, cache, logits; got ")
+             << attribute.getValue();
+    return success();
+  }
+  if (attribute.getName() == MoEDialect::kWindowAttr) {
+    auto window = dyn_cast<IntegerAttr>(attribute.getValue());
+    if (!window || !window.getType().isInteger(64) || window.getInt() < 1 || window.getInt() > INT32_MAX)
+      return op->emitError("expected 'moe.window' to be a number of positions from 1 to 2147483647 (i64); got ")
              << attribute.getValue();
     return success();
   }

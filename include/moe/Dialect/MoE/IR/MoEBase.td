@@ -39,6 +39,7 @@ def MoE_Dialect : Dialect {
     /// Discardable attributes the compiler understands; see docs/Spec.md, "Attributes of functions and modules".
     static constexpr llvm::StringLiteral kNameAttr = "moe.name";
     static constexpr llvm::StringLiteral kRoleAttr = "moe.role";
+    static constexpr llvm::StringLiteral kWindowAttr = "moe.window";
     static constexpr llvm::StringLiteral kOffsetAttr = "moe.offset";
     static constexpr llvm::StringLiteral kTargetAttr = "moe.target";
     static constexpr llvm::StringLiteral kLanguageModelAttr = "moe.language_model";
