@@ -247,6 +247,23 @@ void BodyEmitter::store(Value value, const Access &access, const Point &point) {
                           indices(access, point));
 }
 
+Value BodyEmitter::loadRun(const Access &access, const Point &point,
+                           int64_t count) {
+  if (count == 1)
+    return load(access, point);
+  auto type = VectorType::get({count}, access.argument.getType());
+  return vector::LoadOp::create(builder, loc, type, access.operand,
+                                indices(access, point));
+}
+
+void BodyEmitter::storeRun(Value value, const Access &access,
+                           const Point &point) {
+  if (!isa<VectorType>(value.getType()))
+    return store(value, access, point);
+  vector::StoreOp::create(builder, loc, value, access.operand,
+                          indices(access, point));
+}
+
 //===----------------------------------------------------------------------===//
 // Body
 //===----------------------------------------------------------------------===//

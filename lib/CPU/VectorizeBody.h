@@ -34,6 +34,9 @@ public:
   /// The operand's element or vector at `point`.
   Value load(const Access &access, const Point &point);
   void store(Value value, const Access &access, const Point &point);
+  /// `count` neighbours in memory from `point` on; one is a scalar.
+  Value loadRun(const Access &access, const Point &point, int64_t count);
+  void storeRun(Value value, const Access &access, const Point &point);
   /// Asks for what `point` will load `distance` steps further along `dim`.
   void prefetch(const Access &access, const Point &point, unsigned dim,
                 int64_t distance);

@@ -313,7 +313,7 @@ static void blockLanes(const Kernel &kernel, int64_t accumulators, Plan &plan) {
 /// the chains.
 static void blockReductions(const Kernel &kernel, int64_t accumulators,
                             Plan &plan) {
-  int64_t left = std::min<int64_t>(accumulators, 8);
+  int64_t left = accumulators < kManyAccumulators ? accumulators : 16;
   left /= std::max<size_t>(kernel.outputs.size(), 1);
   for (unsigned dim : llvm::reverse(kernel.parallelDims)) {
     if (left < 2)

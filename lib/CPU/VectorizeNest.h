@@ -57,7 +57,9 @@ private:
   SmallVector<size_t> evaluationOrder(ArrayRef<Point> points) const;
   Value neutralLanes(const Combiner &combiner);
   Value combine(const Combiner &combiner, Value left, Value right);
+  Value closeTrees(const Combiner &combiner, SmallVector<Value> vectors);
   Value closeTree(const Combiner &combiner, Value lanes);
+  void storeReductions(ArrayRef<Point> points, ArrayRef<Value> accumulators);
   void emitMemoryForm(unsigned dim);
 
   OpBuilder &builder;

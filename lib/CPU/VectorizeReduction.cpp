@@ -69,16 +69,37 @@ void NestEmitter::emitPoints() {
   accumulators = emitReduction(dims, points, std::move(accumulators));
 
   body.startBody();
+  if (plan.lanesReduce)
+    return storeReductions(points, accumulators);
   const Value *next = accumulators.begin();
   for (const Point &point : points)
-    for (auto [access, combiner] :
-         llvm::zip_equal(kernel.outputs, kernel.combiners)) {
-      Value result = *next++;
-      if (plan.lanesReduce)
-        result = combine(combiner, body.load(access, point),
-                         closeTree(combiner, result));
-      body.store(result, access, point);
+    for (const Access &access : kernel.outputs)
+      body.store(*next++, access, point);
+}
+
+/// Closes the trees of all points, and joins each result to its element. Points
+/// that are neighbours in memory are loaded and stored together.
+void NestEmitter::storeReductions(ArrayRef<Point> points,
+                                  ArrayRef<Value> accumulators) {
+  size_t width = kernel.outputs.size();
+  for (auto [i, access] : llvm::enumerate(kernel.outputs)) {
+    const Combiner &combiner = kernel.combiners[i];
+    size_t run = 1;
+    if (!kernel.parallelDims.empty()) {
+      unsigned dim = kernel.parallelDims.back();
+      if (access.isContiguousAlong(dim) && llvm::isPowerOf2_64(counts[dim]) &&
+          counts[dim] <= kLanes)
+        run = counts[dim];
     }
+    for (size_t first = 0; first < points.size(); first += run) {
+      SmallVector<Value> lanes;
+      for (size_t point = first; point < first + run; ++point)
+        lanes.push_back(accumulators[point * width + i]);
+      body.storeRun(combine(combiner, body.loadRun(access, points[first], run),
+                            closeTrees(combiner, lanes)),
+                    access, points[first]);
+    }
+  }
 }
 
 /// What several rows of a block multiply with is fetched ahead: the products of
@@ -247,7 +268,34 @@ Value NestEmitter::combine(const Combiner &combiner, Value left, Value right) {
   return op->getResult(0);
 }
 
-/// Halves the lanes, upper half onto lower, until one value is left.
+/// Halves the lanes of each vector, upper half onto lower, until one value is
+/// left of each: all values in one vector, or the value alone. Vectors are
+/// halved two by two, a pair in the room of one, so that a step costs two
+/// shuffles for two vectors and works on full registers.
+Value NestEmitter::closeTrees(const Combiner &combiner,
+                              SmallVector<Value> vectors) {
+  if (vectors.size() == 1)
+    return closeTree(combiner, vectors.front());
+  for (int64_t part = kLanes; part > 1; part /= 2) {
+    SmallVector<Value> halved;
+    for (size_t i = 0; i < vectors.size(); i += 2) {
+      bool paired = i + 1 < vectors.size();
+      Value left = vectors[i], right = paired ? vectors[i + 1] : left;
+      int64_t size = cast<VectorType>(left.getType()).getNumElements();
+      SmallVector<int64_t> low, high;
+      for (int64_t lane = 0; lane < (paired ? 2 : 1) * size; ++lane)
+        (lane % part < part / 2 ? low : high).push_back(lane);
+      auto shuffle = [&](ArrayRef<int64_t> mask) -> Value {
+        return vector::ShuffleOp::create(builder, loc, left, right, mask);
+      };
+      halved.push_back(combine(combiner, shuffle(low), shuffle(high)));
+    }
+    vectors = std::move(halved);
+  }
+  return vectors.front();
+}
+
+/// The same for one vector.
 Value NestEmitter::closeTree(const Combiner &combiner, Value lanes) {
   for (int64_t width = kLanes / 2; width > 1; width /= 2) {
     Value low = vector::ExtractStridedSliceOp::create(

@@ -58,3 +58,29 @@ func.func @argmax(%a: memref<?xf32>, %m: memref<f32>, %p: memref<index>) {
   }
   return
 }
+
+// -----
+
+// Tests that neighbouring results close their trees together: four vectors are halved in pairs, and stored as one.
+// CHECK-LABEL: func.func @scores(
+// CHECK:         %[[SUMS:.+]]:4 = scf.for
+// CHECK:         %[[LOW:.+]] = vector.shuffle %[[SUMS]]#0, %[[SUMS]]#1 [0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23]
+// CHECK:         %[[HIGH:.+]] = vector.shuffle %[[SUMS]]#0, %[[SUMS]]#1 [8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31]
+// CHECK:         %[[FIRST:.+]] = arith.addf %[[LOW]], %[[HIGH]] : vector<16xf32>
+// CHECK:         %[[SECOND:.+]] = arith.addf %{{.+}}, %{{.+}} : vector<16xf32>
+// CHECK:         vector.shuffle %[[FIRST]], %[[SECOND]] [0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27]
+// CHECK:         arith.addf %{{.+}}, %{{.+}} : vector<16xf32>
+// CHECK:         arith.addf %{{.+}}, %{{.+}} : vector<8xf32>
+// CHECK:         arith.addf %{{.+}}, %{{.+}} : vector<4xf32>
+// CHECK:         vector.store %{{.+}} : memref<4xf32>, vector<4xf32>
+func.func @scores(%q: memref<32xf32>, %keys: memref<4x32xf32>, %s: memref<4xf32>) {
+  linalg.generic {indexing_maps = [affine_map<(n, k) -> (k)>, affine_map<(n, k) -> (n, k)>, affine_map<(n, k) -> (n)>],
+                  iterator_types = ["parallel", "reduction"]}
+    ins(%q, %keys : memref<32xf32>, memref<4x32xf32>) outs(%s : memref<4xf32>) {
+  ^bb0(%x: f32, %y: f32, %acc: f32):
+    %p = arith.mulf %x, %y : f32
+    %r = arith.addf %acc, %p : f32
+    linalg.yield %r : f32
+  }
+  return
+}

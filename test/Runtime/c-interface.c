@@ -150,8 +150,9 @@ static void testRing(moe_model *model) {
   char message[MOE_MESSAGE_SIZE];
   float logits[count * vocabulary];
   int32_t tokens[count], positions[count];
-  moe_session_options options = {sizeof(options)};
+  moe_session_options options = {0};
   moe_session *session = NULL;
+  options.struct_size = sizeof(options);
   options.piece = -1;
   EXPECT(moe_session_create(model, &options, &session, message,
                             sizeof(message)) == MOE_INVALID_ARGUMENT);

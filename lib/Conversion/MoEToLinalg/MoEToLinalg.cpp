@@ -7,6 +7,7 @@
 
 #include "moe/Conversion/MoEToLinalg/MoEToLinalg.h"
 #include "moe/Conversion/Passes.h"
+#include "moe/Dialect/MoE/IR/Builders.h"
 #include "moe/Dialect/MoE/IR/MoE.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -155,6 +156,11 @@ struct ConvertMoEToLinalgPass
     if (recordLoad && plans && failed(declareRecordLoad(module)))
       return signalPassFailure();
 
+    // What becomes of an operation is called after it.
+    module.walk([](Operation *op) {
+      if (isa_and_present<MoEDialect>(op->getDialect()))
+        nameAfterOperation(op);
+    });
     MoETypeConverter converter;
     RewritePatternSet patterns(&getContext());
     ConversionTarget target(getContext());

@@ -35,6 +35,10 @@ struct Linear {
 Value buildProduct(ImplicitLocOpBuilder &builder, Value rows, Value weight);
 Value buildLinear(FunctionScope &scope, Value rows, const Linear &linear);
 
+/// "q_proj" of "model.layers.0.self_attn.q_proj.weight": what kernels that
+/// read the weight are called. `fallback` where there is no weight.
+llvm::StringRef getPartName(const Weight &weight, llvm::StringRef fallback);
+
 /// linalg.generic with one result in `init`.
 Value buildGeneric(ImplicitLocOpBuilder &builder, ValueRange inputs, Value init,
                    ArrayRef<AffineMap> maps, unsigned reductions,
@@ -92,7 +96,7 @@ Value buildRotary(FunctionScope &scope, Value x, const RotaryTables &tables,
                   RotaryLayout layout);
 
 //===----------------------------------------------------------------------===//
-// Cache.cpp and CachedAttention.cpp: what attention of any kind is made of
+// Cache.cpp, CachedAttention.cpp, Softmax.cpp: what attention is made of
 //===----------------------------------------------------------------------===//
 
 /// A cache that a layer keeps: [sequences, rows, heads, size].
@@ -136,6 +140,12 @@ struct CachedAttention {
   bool isMasked() const { return window || chunk; }
   std::optional<int64_t> getCacheWindow() const;
 };
+/// Softmax over the last dimension, in the tensor of the scores: they are the
+/// only buffer that grows with the context. `sinks`, one for each index of the
+/// dimension before, or null: scores that join the maximum and the sum after
+/// all others, and have no value.
+Value buildSoftmaxInPlace(ImplicitLocOpBuilder &b, Value scores, Value sinks);
+
 /// softmax(scale * queries keys^T) values for `queries` [tokens, heads, key
 /// size] of positions that are in the caches: [tokens, heads, value size].
 /// `sinks` [heads] in f32, or null: a score for each head that takes part in

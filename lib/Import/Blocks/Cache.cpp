@@ -47,6 +47,7 @@ static std::pair<Value, Value> buildRingRows(ImplicitLocOpBuilder &b,
 void mlir::moe::buildCacheUpdate(FunctionScope &scope, Value rows,
                                  AttentionState &state, unsigned cache,
                                  std::optional<int64_t> window) {
+  FunctionScope::Block block(scope, "cache");
   ImplicitLocOpBuilder &builder = scope.builder;
   auto type = cast<RankedTensorType>(rows.getType());
   OpFoldResult zeroAttr = builder.getIndexAttr(0),

@@ -1,10 +1,10 @@
 //===- CachedAttention.cpp - Queries against a cache ----------------------===//
 //
-// One parallel iteration per token and key head: the slice of the cache that
-// the token sees, scores, softmax, and the weighted sum of values in order of
-// position. Keys that the token does not see are not multiplied by zero, they
-// are not read, or chosen away where they share a block of 16 with keys that
-// count.
+// One parallel iteration per tile of tokens and key head: the slice of the
+// cache that the tokens see, scores, softmax, and the weighted sum of values in
+// order of position. Keys that a token does not see are not multiplied by zero:
+// they are not read, or their scores are chosen away, and their values not
+// added.
 //
 //===----------------------------------------------------------------------===//
 
@@ -12,7 +12,6 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
-#include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 
@@ -27,197 +26,328 @@ namespace {
 /// (docs/Spec.md); slices begin at a multiple.
 constexpr int64_t kLanes = 16;
 
-/// What one token sees: positions from `first` up to the token's own count;
-/// `begin` is `first` rounded down to a block of lanes, and lies in row `row`.
-struct Visible {
-  Value sequence, begin, first, end, row;
+/// Rows of queries that are worked on together.
+constexpr int64_t kTileRows = 8;
+
+/// Everything that the builders of one core share.
+struct Core {
+  const AttentionState &state;
+  const CachedAttention &attention;
+  Value ring;  ///< positions that a ring keeps, or null
+  Value bound; ///< no token sees more positions than this, in whole blocks
+
+  int64_t getGroup() const { return attention.heads / attention.keyHeads; }
 };
 
-Visible buildRange(ImplicitLocOpBuilder &b, Value token,
-                   const AttentionState &state,
-                   const CachedAttention &attention, Value ring) {
-  auto toIndex = [&](Value list) -> Value {
-    Value value = tensor::ExtractOp::create(b, list, token);
-    return arith::IndexCastOp::create(b, b.getIndexType(), value);
-  };
-  Value zero = arith::ConstantIndexOp::create(b, 0),
-        one = arith::ConstantIndexOp::create(b, 1);
-  Visible range;
-  range.sequence = toIndex(state.sequences);
-  Value position = toIndex(state.positions);
-  range.end = arith::AddIOp::create(b, position, one);
-  range.first = range.begin = zero;
-  if (attention.window) {
-    Value size = arith::ConstantIndexOp::create(b, *attention.window);
-    range.first = arith::MaxSIOp::create(
-        b, arith::SubIOp::create(b, range.end, size), range.first);
-  }
-  if (attention.chunk) {
-    Value size = arith::ConstantIndexOp::create(b, *attention.chunk);
-    Value start = arith::SubIOp::create(
-        b, position, arith::RemUIOp::create(b, position, size));
-    range.first = arith::MaxSIOp::create(b, start, range.first);
-  }
-  if (attention.isMasked()) {
-    Value lanes = arith::ConstantIndexOp::create(b, kLanes);
-    range.begin = arith::MulIOp::create(
-        b, arith::DivUIOp::create(b, range.first, lanes), lanes);
-  }
-  range.row = range.begin;
-  if (ring)
-    range.row = arith::RemUIOp::create(b, range.begin, ring);
-  return range;
+Value constant(ImplicitLocOpBuilder &b, int64_t value) {
+  return arith::ConstantIndexOp::create(b, value);
+}
+Value add(ImplicitLocOpBuilder &b, Value x, Value y) {
+  return arith::AddIOp::create(b, x, y);
+}
+Value subtract(ImplicitLocOpBuilder &b, Value x, Value y) {
+  return arith::SubIOp::create(b, x, y);
+}
+Value maximum(ImplicitLocOpBuilder &b, Value x, Value y) {
+  return arith::MaxSIOp::create(b, x, y);
+}
+Value extractIndex(ImplicitLocOpBuilder &b, Value list, Value at) {
+  Value value = tensor::ExtractOp::create(b, list, at);
+  return arith::IndexCastOp::create(b, b.getIndexType(), value);
 }
 
-/// The first `size` entries of positions [from, end) of one head of one
-/// sequence: [end - from, size].
-Value sliceCache(ImplicitLocOpBuilder &b, Value cache, const Visible &range,
-                 Value from, Value head, int64_t size) {
-  OpFoldResult one = b.getIndexAttr(1),
-               count = arith::SubIOp::create(b, range.end, from).getResult();
-  Value row = range.row;
-  if (from != range.begin)
-    row = arith::AddIOp::create(b, row,
-                                arith::SubIOp::create(b, from, range.begin));
+/// The first position that a token at `position` sees.
+Value buildFirst(ImplicitLocOpBuilder &b, Value position,
+                 const CachedAttention &attention) {
+  Value first = constant(b, 0);
+  if (attention.window)
+    first = maximum(
+        b, subtract(b, position, constant(b, *attention.window - 1)), first);
+  if (attention.chunk) {
+    Value size = constant(b, *attention.chunk);
+    first = maximum(
+        b, subtract(b, position, arith::RemUIOp::create(b, position, size)),
+        first);
+  }
+  return first;
+}
+
+/// `count` tokens of one sequence at positions `position`, `position + 1`, ...
+/// and what is seen by any of them: positions from `first` up to `end`; `begin`
+/// is `first` rounded down to a block of lanes, and lies in row `row`.
+struct Tile {
+  int64_t count;
+  Value sequence, position, first, begin, end, row;
+};
+
+Tile buildTile(ImplicitLocOpBuilder &b, Value token, int64_t count,
+               const Core &core) {
+  Tile tile;
+  tile.count = count;
+  tile.sequence = extractIndex(b, core.state.sequences, token);
+  tile.position = extractIndex(b, core.state.positions, token);
+  tile.first = tile.begin = buildFirst(b, tile.position, core.attention);
+  tile.end = add(b, tile.position, constant(b, count));
+  if (core.attention.isMasked()) {
+    Value lanes = constant(b, kLanes);
+    tile.begin = arith::MulIOp::create(
+        b, arith::DivUIOp::create(b, tile.first, lanes), lanes);
+  }
+  tile.row = tile.begin;
+  if (core.ring)
+    tile.row = arith::RemUIOp::create(b, tile.begin, core.ring);
+  return tile;
+}
+
+/// The first `size` entries of positions [from, to) of one head: [to - from,
+/// size].
+Value sliceCache(ImplicitLocOpBuilder &b, Value cache, const Tile &tile,
+                 Value from, Value to, Value head, int64_t size) {
+  OpFoldResult one = b.getIndexAttr(1), count = subtract(b, to, from);
+  Value row = tile.row;
+  if (from != tile.begin)
+    row = add(b, row, subtract(b, from, tile.begin));
   return tensor::ExtractSliceOp::create(
       b, RankedTensorType::get({ShapedType::kDynamic, size}, b.getF32Type()),
       cache,
-      SmallVector<OpFoldResult>{range.sequence, row, head, b.getIndexAttr(0)},
+      SmallVector<OpFoldResult>{tile.sequence, row, head, b.getIndexAttr(0)},
       SmallVector<OpFoldResult>{one, count, one, b.getIndexAttr(size)},
       SmallVector<OpFoldResult>(4, one));
 }
 
-/// result[m, n] = sum over k of left[..] * right[..], maps over (m, n, k).
+/// result[t, g, n] += sum over k of left[t, g, k] * right[..], whose map over
+/// (t, g, n, k) is `rightDims`.
 Value buildContraction(ImplicitLocOpBuilder &b, Value left, Value right,
-                       Value init, AffineMap leftMap, AffineMap rightMap) {
-  AffineMap result = b.getMultiDimIdentityMap(3).dropResult(2);
+                       Value init, ArrayRef<unsigned> rightDims) {
+  auto map = [&](ArrayRef<unsigned> dims) {
+    return AffineMap::getMultiDimMapWithTargets(4, dims, b.getContext());
+  };
   return buildGeneric(
-      b, {left, right}, init, {leftMap, rightMap, result}, /*reductions=*/1,
-      [](OpBuilder &b, Location loc, ValueRange x) -> Value {
+      b, {left, right}, init, {map({0, 1, 3}), map(rightDims), map({0, 1, 2})},
+      /*reductions=*/1, [](OpBuilder &b, Location loc, ValueRange x) -> Value {
         return arith::AddFOp::create(b, loc, x[2],
                                      arith::MulFOp::create(b, loc, x[0], x[1]));
       });
 }
 
-/// Scales the scores, in their tensor; what lies before the window becomes
-/// minus infinity, whatever was computed from it.
-Value buildScale(ImplicitLocOpBuilder &b, Value scores, const Visible &range,
-                 double scale, bool masked) {
+/// Scales the scores, in their tensor; those of positions that a token does not
+/// see become minus infinity, whatever was computed from them.
+Value buildScale(ImplicitLocOpBuilder &b, Value scores, const Tile &tile,
+                 const CachedAttention &attention) {
   Value factor = arith::ConstantOp::create(
-      b, b.getF32FloatAttr(static_cast<float>(scale)));
+      b, b.getF32FloatAttr(static_cast<float>(attention.scale)));
   Value lowest = arith::ConstantOp::create(
       b, b.getF32FloatAttr(-std::numeric_limits<float>::infinity()));
-  Value skipped =
-      masked ? arith::SubIOp::create(b, range.first, range.begin).getResult()
-             : Value();
   return buildGeneric(
-      b, ValueRange(), scores, b.getMultiDimIdentityMap(2), /*reductions=*/0,
-      [&](OpBuilder &b, Location loc, ValueRange x) -> Value {
-        Value scaled = arith::MulFOp::create(b, loc, x[0], factor);
-        if (!masked)
+      b, ValueRange(), scores, b.getMultiDimIdentityMap(3), /*reductions=*/0,
+      [&](OpBuilder &inner, Location loc, ValueRange x) -> Value {
+        using arith::CmpIPredicate;
+        ImplicitLocOpBuilder b(loc, inner);
+        Value scaled = arith::MulFOp::create(b, x[0], factor);
+        if (tile.count == 1 && !attention.isMasked())
           return scaled;
-        Value position = linalg::IndexOp::create(b, loc, 1);
-        Value counts = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::uge,
-                                             position, skipped);
-        return arith::SelectOp::create(b, loc, counts, scaled, lowest);
+        // Counted from `begin`.
+        Value column = linalg::IndexOp::create(b, 2);
+        Value own = add(b, tile.position, linalg::IndexOp::create(b, 0));
+        if (tile.count > 1) {
+          Value last = subtract(b, own, tile.begin);
+          scaled = arith::SelectOp::create(
+              b, arith::CmpIOp::create(b, CmpIPredicate::ule, column, last),
+              scaled, lowest);
+        }
+        if (attention.isMasked()) {
+          Value first = subtract(b, buildFirst(b, own, attention), tile.begin);
+          scaled = arith::SelectOp::create(
+              b, arith::CmpIOp::create(b, CmpIPredicate::uge, column, first),
+              scaled, lowest);
+        }
+        return scaled;
       });
 }
 
-/// `value` combined with one number of `rows` for each, in its tensor. Both may
-/// be of rank 1 or `value` of rank 2.
-template <typename Function>
-Value buildRowUpdate(ImplicitLocOpBuilder &b, Value row, Value value,
-                     Function function) {
-  AffineMap full = b.getMultiDimIdentityMap(
-      cast<RankedTensorType>(value.getType()).getRank());
-  AffineMap first = AffineMap::get(full.getNumDims(), 0, b.getAffineDimExpr(0));
-  return buildGeneric(b, row, value, {first, full}, /*reductions=*/0,
-                      [&](OpBuilder &b, Location loc, ValueRange x) {
-                        return function(b, loc, x[1], x[0]);
-                      });
-}
-
-/// Softmax of each row, in the tensor of the scores: a token's scores are its
-/// only buffer that grows with the context. `sinks`, one a row or null, join
-/// the maximum and the sum after all scores.
-Value buildSoftmaxInPlace(ImplicitLocOpBuilder &b, Value scores, Value sinks) {
-  auto reduce = [&](float init, auto combine) {
-    return buildRowReduction(b, b.getLoc(), scores, b.getF32FloatAttr(init),
-                             [&](OpBuilder &b, Location loc, ValueRange x) {
-                               return combine(b, loc, x[0], x[1]);
-                             });
-  };
-  auto maximum = [](OpBuilder &b, Location loc, Value x, Value y) -> Value {
-    return arith::MaximumFOp::create(b, loc, x, y);
-  };
-  auto shiftedExp = [](OpBuilder &b, Location loc, Value x,
-                       Value max) -> Value {
-    return math::ExpOp::create(b, loc, arith::SubFOp::create(b, loc, x, max));
-  };
-  auto add = [](OpBuilder &b, Location loc, Value x, Value y) -> Value {
-    return arith::AddFOp::create(b, loc, x, y);
-  };
-  Value max = reduce(-std::numeric_limits<float>::infinity(), maximum);
-  if (sinks)
-    max = buildRowUpdate(b, sinks, max, maximum);
-  scores = buildRowUpdate(b, max, scores, shiftedExp);
-  Value sum = reduce(0.0f, add);
-  if (sinks)
-    sum = buildGeneric(
-        b, {sinks, max}, sum,
-        SmallVector<AffineMap>(3, b.getMultiDimIdentityMap(1)),
-        /*reductions=*/0, [&](OpBuilder &b, Location loc, ValueRange x) {
-          return add(b, loc, x[2], shiftedExp(b, loc, x[0], x[1]));
-        });
-  return buildRowUpdate(
-      b, sum, scores, [](OpBuilder &b, Location loc, Value x, Value sum) {
-        return arith::DivFOp::create(b, loc, x, sum).getResult();
-      });
-}
-
-/// What one token and one key head read and write.
-struct HeadWork {
+/// What one iteration reads and writes.
+struct Work {
   Value head;
-  Value queries; ///< [queries a head, key size]
-  Value output;  ///< [queries a head, value size]
+  Value queries; ///< [tokens, queries a head, key size]
+  Value output;  ///< [tokens, queries a head, value size]
   Value sinks;   ///< [queries a head], or null
 };
 
-Value buildHead(ImplicitLocOpBuilder &b, const HeadWork &work,
-                const Visible &range, const AttentionState &state,
-                const CachedAttention &attention) {
-  int64_t group = attention.heads / attention.keyHeads;
-  auto map = [&](unsigned first, unsigned second) {
-    return AffineMap::get(
-        3, 0, {b.getAffineDimExpr(first), b.getAffineDimExpr(second)},
-        b.getContext());
-  };
-  Value keys = sliceCache(b, state.caches.front(), range, range.begin,
-                          work.head, attention.keySize);
-  Value zero = arith::ConstantOp::create(b, b.getF32FloatAttr(0.0f));
-  SmallVector<OpFoldResult> sizes{b.getIndexAttr(group),
-                                  tensor::getMixedSize(b, b.getLoc(), keys, 0)};
-  Value empty = tensor::EmptyOp::create(b, sizes, b.getF32Type());
-  Value scores = linalg::FillOp::create(b, zero, empty).getResult(0);
-  scores =
-      buildContraction(b, work.queries, keys, scores, map(0, 2), map(1, 2));
-  scores = buildScale(b, scores, range, attention.scale, attention.isMasked());
-  Value weights = buildSoftmaxInPlace(b, scores, work.sinks);
+/// Slices [from, from + count) of the first dimension.
+Value sliceTokens(ImplicitLocOpBuilder &b, Value value, Value from,
+                  OpFoldResult count) {
+  SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, b.getLoc(), value);
+  SmallVector<OpFoldResult> offsets(sizes.size(), b.getIndexAttr(0)),
+      strides(sizes.size(), b.getIndexAttr(1));
+  offsets[0] = from;
+  sizes[0] = count;
+  return tensor::ExtractSliceOp::create(b, value, offsets, sizes, strides);
+}
+Value insertTokens(ImplicitLocOpBuilder &b, Value part, Value value,
+                   Value from) {
+  SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(b, b.getLoc(), part);
+  SmallVector<OpFoldResult> offsets(sizes.size(), b.getIndexAttr(0)),
+      strides(sizes.size(), b.getIndexAttr(1));
+  offsets[0] = from;
+  return tensor::InsertSliceOp::create(b, part, value, offsets, sizes, strides);
+}
 
-  if (attention.isMasked()) { // leaves the positions that count
-    OpFoldResult skipped =
-        arith::SubIOp::create(b, range.first, range.begin).getResult();
-    OpFoldResult kept =
-        arith::SubIOp::create(b, range.end, range.first).getResult();
-    weights = tensor::ExtractSliceOp::create(
-        b, weights, SmallVector<OpFoldResult>{b.getIndexAttr(0), skipped},
-        SmallVector<OpFoldResult>{b.getIndexAttr(group), kept},
-        SmallVector<OpFoldResult>(2, b.getIndexAttr(1)));
+/// Adds the values of positions [from, to) to `output`, in ascending order.
+Value buildValues(ImplicitLocOpBuilder &b, Value weights, Value output,
+                  const Tile &tile, Value from, Value to, Value head,
+                  const Core &core) {
+  SmallVector<OpFoldResult> sizes =
+      tensor::getMixedSizes(b, b.getLoc(), weights);
+  SmallVector<OpFoldResult> offsets(3, b.getIndexAttr(0)),
+      strides(3, b.getIndexAttr(1));
+  offsets[2] = subtract(b, from, tile.begin);
+  sizes[2] = subtract(b, to, from);
+  Value seen =
+      tensor::ExtractSliceOp::create(b, weights, offsets, sizes, strides);
+  Value values = sliceCache(b, core.state.caches.back(), tile, from, to, head,
+                            core.attention.valueSize);
+  return buildContraction(b, seen, values, output, {3, 2});
+}
+
+/// The same for each token of a tile alone: positions from what `bounds` gives
+/// for the token's position.
+template <typename Bounds>
+Value buildValuesByToken(ImplicitLocOpBuilder &b, Value weights, Value output,
+                         const Tile &tile, Value head, const Core &core,
+                         Bounds bounds) {
+  auto loop = scf::ForOp::create(
+      b, constant(b, 0), constant(b, tile.count), constant(b, 1),
+      ValueRange{output},
+      [&](OpBuilder &inner, Location loc, Value token, ValueRange carried) {
+        ImplicitLocOpBuilder b(loc, inner);
+        OpFoldResult one = b.getIndexAttr(1);
+        auto [from, to] = bounds(b, add(b, tile.position, token));
+        Value sum = buildValues(b, sliceTokens(b, weights, token, one),
+                                sliceTokens(b, carried[0], token, one), tile,
+                                from, to, head, core);
+        scf::YieldOp::create(b, insertTokens(b, sum, carried[0], token));
+      });
+  return loop.getResult(0);
+}
+
+/// The sums of all values that the tokens of a tile see. Those that all of them
+/// see are taken together, those before and behind token by token.
+Value buildAllValues(ImplicitLocOpBuilder &b, Value weights, Value output,
+                     const Tile &tile, Value head, const Core &core) {
+  if (tile.count == 1)
+    return buildValues(b, weights, output, tile, tile.first, tile.end, head,
+                       core);
+  const CachedAttention &attention = core.attention;
+  Value end = add(b, tile.position, constant(b, 1)), begin = tile.first;
+  if (attention.isMasked()) {
+    Value last = subtract(b, tile.end, constant(b, 1));
+    begin = arith::MinSIOp::create(b, buildFirst(b, last, attention), end);
+    output = buildValuesByToken(
+        b, weights, output, tile, head, core,
+        [&](ImplicitLocOpBuilder &b, Value position) {
+          Value first = buildFirst(b, position, attention);
+          return std::pair<Value, Value>(first, maximum(b, first, begin));
+        });
   }
-  Value values = sliceCache(b, state.caches.back(), range, range.first,
-                            work.head, attention.valueSize);
+  output = buildValues(b, weights, output, tile, begin, end, head, core);
+  return buildValuesByToken(
+      b, weights, output, tile, head, core,
+      [&](ImplicitLocOpBuilder &b, Value position) {
+        Value from = maximum(b, buildFirst(b, position, attention), end);
+        return std::pair<Value, Value>(from, add(b, position, constant(b, 1)));
+      });
+}
+
+/// One tile and one key head, written to the output.
+Value buildTileHead(ImplicitLocOpBuilder &b, const Work &work, const Tile &tile,
+                    const Core &core) {
+  const CachedAttention &attention = core.attention;
+  Value keys = sliceCache(b, core.state.caches.front(), tile, tile.begin,
+                          tile.end, work.head, attention.keySize);
+  Value zero = arith::ConstantOp::create(b, b.getF32FloatAttr(0.0f));
+  SmallVector<OpFoldResult> sizes{b.getIndexAttr(tile.count),
+                                  b.getIndexAttr(core.getGroup()), core.bound};
+  Value room = tensor::EmptyOp::create(b, sizes, b.getF32Type());
+  sizes[2] = tensor::getMixedSize(b, b.getLoc(), keys, 0);
+  Value empty = tensor::ExtractSliceOp::create(
+      b, room, SmallVector<OpFoldResult>(3, b.getIndexAttr(0)), sizes,
+      SmallVector<OpFoldResult>(3, b.getIndexAttr(1)));
+  Value scores = linalg::FillOp::create(b, zero, empty).getResult(0);
+  scores = buildContraction(b, work.queries, keys, scores, {2, 3});
+  scores = buildScale(b, scores, tile, attention);
+  Value weights = buildSoftmaxInPlace(b, scores, work.sinks);
   Value init = linalg::FillOp::create(b, zero, work.output).getResult(0);
-  return buildContraction(b, weights, values, init, map(0, 2), map(2, 1));
+  return buildAllValues(b, weights, init, tile, work.head, core);
+}
+
+/// Tokens from `token` on, as many as `work` has rows for: together where they
+/// are a full tile of one sequence, one by one otherwise.
+Value buildTokens(ImplicitLocOpBuilder &b, Value token, int64_t tileTokens,
+                  const Work &work, const Core &core) {
+  if (tileTokens == 1)
+    return buildTileHead(b, work, buildTile(b, token, 1, core), core);
+  Value size = constant(b, tileTokens), one = constant(b, 1);
+  Value count = tensor::DimOp::create(b, work.queries, 0);
+  auto restrict = [&](ImplicitLocOpBuilder &b, Value output, Value from,
+                      int64_t count) {
+    OpFoldResult tokens = b.getIndexAttr(count);
+    return Work{work.head, sliceTokens(b, work.queries, from, tokens),
+                sliceTokens(b, output, from, tokens), work.sinks};
+  };
+  // Positions of one sequence have no gaps, so two of them that are as far
+  // apart as their tokens have only their sequence between them.
+  Value full = arith::CmpIOp::create(b, arith::CmpIPredicate::eq, count, size);
+  Value last = add(b, token, subtract(b, count, one));
+  auto equals = [&](Value list, Value distance) -> Value {
+    Value difference =
+        subtract(b, extractIndex(b, list, last), extractIndex(b, list, token));
+    return arith::CmpIOp::create(b, arith::CmpIPredicate::eq, difference,
+                                 distance);
+  };
+  full = arith::AndIOp::create(b, full,
+                               equals(core.state.sequences, constant(b, 0)));
+  full = arith::AndIOp::create(
+      b, full, equals(core.state.positions, constant(b, tileTokens - 1)));
+
+  auto together = [&](OpBuilder &inner, Location loc) {
+    ImplicitLocOpBuilder b(loc, inner);
+    Value zero = constant(b, 0);
+    Value result = buildTileHead(b, restrict(b, work.output, zero, tileTokens),
+                                 buildTile(b, token, tileTokens, core), core);
+    scf::YieldOp::create(b, insertTokens(b, result, work.output, zero));
+  };
+  auto alone = [&](OpBuilder &inner, Location loc) {
+    ImplicitLocOpBuilder b(loc, inner);
+    auto loop = scf::ForOp::create(
+        b, constant(b, 0), count, constant(b, 1), ValueRange{work.output},
+        [&](OpBuilder &inner, Location loc, Value i, ValueRange carried) {
+          ImplicitLocOpBuilder b(loc, inner);
+          Value result =
+              buildTileHead(b, restrict(b, carried[0], i, 1),
+                            buildTile(b, add(b, token, i), 1, core), core);
+          scf::YieldOp::create(b, insertTokens(b, result, carried[0], i));
+        });
+    scf::YieldOp::create(b, loop.getResult(0));
+  };
+  return scf::IfOp::create(b, full, together, alone).getResult(0);
+}
+
+/// No token of the batch sees more positions than this.
+Value buildBound(ImplicitLocOpBuilder &b, const AttentionState &state,
+                 const CachedAttention &attention, int64_t tileTokens) {
+  Value tokens = tensor::DimOp::create(b, state.positions, 0);
+  auto loop = scf::ForOp::create(
+      b, constant(b, 0), tokens, constant(b, 1), ValueRange{constant(b, 0)},
+      [&](OpBuilder &inner, Location loc, Value i, ValueRange most) {
+        ImplicitLocOpBuilder b(loc, inner);
+        scf::YieldOp::create(
+            b, maximum(b, most[0], extractIndex(b, state.positions, i)));
+      });
+  Value bound = add(b, loop.getResult(0), constant(b, 1));
+  if (std::optional<int64_t> window = attention.getCacheWindow())
+    bound = arith::MinSIOp::create(b, bound,
+                                   constant(b, *window + kLanes + tileTokens));
+  return bound;
 }
 
 /// [.., heads, ..] seen as [.., key heads, queries a head, ..].
@@ -247,53 +377,68 @@ std::optional<int64_t> CachedAttention::getCacheWindow() const {
 Value mlir::moe::buildCachedAttention(FunctionScope &scope, Value queries,
                                       Value sinks, const AttentionState &state,
                                       const CachedAttention &attention) {
+  FunctionScope::Block block(scope, "attention");
   ImplicitLocOpBuilder &builder = scope.builder;
-  int64_t group = attention.heads / attention.keyHeads;
+  Core core{state, attention, Value(), Value()};
+  int64_t group = core.getGroup();
+  int64_t tileTokens = std::max<int64_t>(kTileRows / group, 1);
   OpFoldResult zero = builder.getIndexAttr(0), one = builder.getIndexAttr(1),
-               rows = builder.getIndexAttr(group),
-               heads = builder.getIndexAttr(attention.keyHeads);
+               rows = builder.getIndexAttr(group);
   OpFoldResult tokens =
       tensor::getMixedSize(builder, builder.getLoc(), queries, 0);
   SmallVector<OpFoldResult> strides(4, one);
   Value empty = tensor::EmptyOp::create(
       builder,
-      SmallVector<OpFoldResult>{tokens, heads, rows,
+      SmallVector<OpFoldResult>{tokens,
+                                builder.getIndexAttr(attention.keyHeads), rows,
                                 builder.getIndexAttr(attention.valueSize)},
       builder.getF32Type());
   // Head h * group + g of the queries reads key head h.
   Value grouped = groupHeads(builder, queries, 1, attention);
   if (sinks)
     sinks = groupHeads(builder, sinks, 0, attention);
-  Value ring;
   if (std::optional<int64_t> window = attention.getCacheWindow())
-    ring = buildRingSize(builder, state.caches.front(), *window);
+    core.ring = buildRingSize(builder, state.caches.front(), *window);
+  core.bound = buildBound(builder, state, attention, tileTokens);
 
   auto loop = scf::ForallOp::create(
-      builder, SmallVector<OpFoldResult>{tokens, heads}, ValueRange{empty},
+      builder, SmallVector<OpFoldResult>{zero, zero},
+      SmallVector<OpFoldResult>{tokens,
+                                builder.getIndexAttr(attention.keyHeads)},
+      SmallVector<OpFoldResult>{builder.getIndexAttr(tileTokens), one},
+      ValueRange{empty},
       /*mapping=*/std::nullopt,
       [&](OpBuilder &inner, Location loc, ValueRange arguments) {
         ImplicitLocOpBuilder b(loc, inner);
         Value token = arguments[0], head = arguments[1];
+        OpFoldResult count = one;
+        if (tileTokens > 1)
+          count =
+              arith::MinSIOp::create(
+                  b, constant(b, tileTokens),
+                  subtract(b, getValueOrCreateConstantIndexOp(b, loc, tokens),
+                           token))
+                  .getResult();
         SmallVector<OpFoldResult> offsets{token, head, zero, zero};
         auto sizes = [&](int64_t size) {
-          return SmallVector<OpFoldResult>{one, one, rows,
+          return SmallVector<OpFoldResult>{count, one, rows,
                                            b.getIndexAttr(size)};
         };
         auto own = [&](Value tensor, int64_t size) -> Value {
+          int64_t extent = tileTokens > 1 ? ShapedType::kDynamic : 1;
           return tensor::ExtractSliceOp::create(
-              b, RankedTensorType::get({group, size}, b.getF32Type()), tensor,
-              offsets, sizes(size), strides);
+              b, RankedTensorType::get({extent, group, size}, b.getF32Type()),
+              tensor, offsets, sizes(size), strides);
         };
-        HeadWork work{head, own(grouped, attention.keySize),
-                      own(arguments[2], attention.valueSize), Value()};
+        Work work{head, own(grouped, attention.keySize),
+                  own(arguments[2], attention.valueSize), Value()};
         if (sinks)
           work.sinks = tensor::ExtractSliceOp::create(
               b, RankedTensorType::get({group}, b.getF32Type()), sinks,
               SmallVector<OpFoldResult>{head, zero},
               SmallVector<OpFoldResult>{one, rows},
               SmallVector<OpFoldResult>(2, one));
-        Visible range = buildRange(b, token, state, attention, ring);
-        Value result = buildHead(b, work, range, state, attention);
+        Value result = buildTokens(b, token, tileTokens, work, core);
         auto terminator = scf::InParallelOp::create(b);
         b.setInsertionPointToStart(terminator.getBody());
         tensor::ParallelInsertSliceOp::create(b, result, arguments[2], offsets,

@@ -14,6 +14,13 @@
 using namespace mlir;
 using namespace mlir::moe;
 
+StringRef mlir::moe::getPartName(const Weight &weight, StringRef fallback) {
+  StringRef name = weight.name;
+  name.consume_back(".weight");
+  name = name.substr(name.rfind('.') + 1);
+  return name.empty() ? fallback : name;
+}
+
 Value mlir::moe::buildGeneric(ImplicitLocOpBuilder &builder, ValueRange inputs,
                               Value init, ArrayRef<AffineMap> maps,
                               unsigned reductions, ScalarBody body) {
@@ -68,6 +75,7 @@ Value mlir::moe::buildProduct(ImplicitLocOpBuilder &builder, Value rows,
 
 Value mlir::moe::buildLinear(FunctionScope &scope, Value rows,
                              const Linear &linear) {
+  FunctionScope::Block block(scope, getPartName(linear.weight, "linear"));
   ImplicitLocOpBuilder &builder = scope.builder;
   Value product = buildProduct(
       builder, rows,
@@ -90,9 +98,11 @@ Value mlir::moe::buildBiasAdd(ImplicitLocOpBuilder &builder, Value rows,
 
 Value mlir::moe::buildResidualAdd(ImplicitLocOpBuilder &builder, Value residual,
                                   Value rows, double scale) {
+  auto name = StringAttr::get(builder.getContext(), "residual");
+  ImplicitLocOpBuilder named(NameLoc::get(name, builder.getLoc()), builder);
   AffineMap full = builder.getMultiDimIdentityMap(2);
   return buildGeneric(
-      builder, rows, residual, {full, full}, /*reductions=*/0,
+      named, rows, residual, {full, full}, /*reductions=*/0,
       [scale](OpBuilder &b, Location loc, ValueRange x) -> Value {
         Value added = x[0];
         if (scale != 1)

@@ -89,6 +89,7 @@ Value buildRowScale(ImplicitLocOpBuilder &builder, Value x, double size,
 
 Value mlir::moe::buildRMSNorm(FunctionScope &scope, Value x,
                               const RMSNorm &norm) {
+  FunctionScope::Block block(scope, getPartName(norm.weight, "norm"));
   ImplicitLocOpBuilder &builder = scope.builder;
   double size = norm.size;
   if (norm.centered)

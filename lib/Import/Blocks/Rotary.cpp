@@ -66,6 +66,7 @@ struct Part {
 
 Value mlir::moe::buildRotary(FunctionScope &scope, Value x,
                              const RotaryTables &tables, RotaryLayout layout) {
+  FunctionScope::Block block(scope, "rotary");
   ImplicitLocOpBuilder &builder = scope.builder;
   int64_t size = cast<RankedTensorType>(x.getType()).getDimSize(2),
           half = cast<RankedTensorType>(tables.cosine.getType()).getDimSize(1);

@@ -145,3 +145,10 @@ Value moe::buildCombination(OpBuilder &builder, Location loc, Value rows, Value 
     sum = tensor::CastOp::create(builder, loc, result, sum);
   return sum;
 }
+
+void moe::nameAfterOperation(Operation *op) {
+  StringAttr name = StringAttr::get(op->getContext(), op->getName().stripDialect());
+  auto named = dyn_cast<NameLoc>(op->getLoc());
+  if (!named || named.getName() != name)
+    op->setLoc(NameLoc::get(name, op->getLoc()));
+}

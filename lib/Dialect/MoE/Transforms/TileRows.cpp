@@ -6,6 +6,7 @@
 
 #include "Missed.h"
 
+#include "moe/Dialect/MoE/IR/Builders.h"
 #include "moe/Dialect/MoE/IR/MoE.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
 
@@ -52,6 +53,7 @@ struct TileRowsPass : public moe::impl::TileRowsPassBase<TileRowsPass> {
       options.setTileSizes({rewriter.getIndexAttr(rows), rewriter.getIndexAttr(0)});
       options.setLoopType(scf::SCFTilingOptions::LoopType::ForallOp);
       rewriter.setInsertionPoint(op);
+      nameAfterOperation(op);
       FailureOr<scf::SCFTilingResult> result = scf::tileUsingSCF(rewriter, op, options);
       if (failed(result)) {
         reportMissed(op, kPass, "it cannot be tiled over rows");

@@ -42,6 +42,9 @@ Value buildRowWeights(OpBuilder &builder, Location loc, Value slots, Value weigh
 Value buildCombination(OpBuilder &builder, Location loc, Value rows, Value slots, Value weights,
                        CombineAttrInterface kind, OpFoldResult tokens, RankedTensorType result);
 
+/// Adds the name of the operation to its location: loops that it becomes are called after it, "combine".
+void nameAfterOperation(Operation *op);
+
 } // namespace mlir::moe
 
 #endif // MOE_DIALECT_MOE_IR_BUILDERS_H
