@@ -68,7 +68,7 @@ int main(int argc, char **argv) {
   /* Prefill: each prompt in one call. */
   while (count < max_conversations && readPrompt(&conversations[count])) {
     struct conversation *c = &conversations[count++];
-    moe_session_options options = {sizeof(options), 0, 0, 0, 0, 0, 0, 0};
+    moe_session_options options = {sizeof(options), 0, 0, 0, 0, 0, 0, 0, 0};
     options.context = c->length + steps; /* room for what will be said */
     require(moe_session_create(model, &options, &c->session, message,
                                sizeof(message)),
