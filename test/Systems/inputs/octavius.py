@@ -1,0 +1,75 @@
+"""Octavius: per request the top-2 of softmax(mean of instruction tokens' logits), g / (sum + 1e-9); twice W x + sum g B A x."""
+import numpy as np
+
+COUPLED = True  # tokens of a request share a choice that all of them make
+SCALES = {"router": 128 * 2520}  # a mean of up to ten integers stays a multiple of 128
+DEPTH = 64 + 40 + 2 * (24 + 24 + 4 + 2)  # the mean over up to 37 tokens, and two layers
+TOKENS = (0, 1, 2, 5, 13, 30)
+
+
+def inputs(rng, tokens, integers):
+    x = rng.integers(-1, 2, (tokens, 24)) if integers else rng.standard_normal((tokens, 24)) / 128 / 2520
+    instruction = np.zeros(tokens)
+    requests = np.sort(rng.integers(0, 3, tokens))
+    for request in range(3):
+        instruction[np.flatnonzero(requests == request)[:10]] = 1
+    instruction[rng.random(tokens) < 0.2] = 0
+    return {"x": x.astype(np.float32), "requests": requests.astype(np.int32), "instruction": instruction.astype(np.float32)}
+
+
+def choice(weights, x, requests, instruction, request):
+    own = x[(requests == request) & (instruction != 0)]
+    z = (own @ weights["router"].T).sum(0) / max(len(own), 1)
+    p = (np.exp(z - z.max()) / np.exp(z - z.max()).sum()).astype(np.float32)
+    chosen = np.argsort(-p, kind="stable")[:2]
+    return chosen, p[chosen] / (p[chosen].astype(np.float64).sum() + 1e-9)
+
+
+def oracle(weights, x, requests, instruction):
+    state = x.copy()
+    for number in range(2):
+        after = np.zeros_like(state)
+        for t, row in enumerate(state):
+            after[t] = weights[f"base{number}"] @ row
+            for e, g in zip(*choice(weights, x, requests, instruction, requests[t])):
+                after[t] += g * (weights[f"b{number}"][e] @ (weights[f"a{number}"][e] @ row))
+        state = after
+    return state
+
+
+def trap_padding_counts_or_not(system):
+    """Rows of padding that the mean leaves out change nothing; the mean over all rows is another function."""
+    inputs = system.inputs(13, integers=True)
+    inputs["requests"][:] = 0
+    inputs["instruction"][:] = [1] * 8 + [0] * 5
+    masked = system.check("masked", inputs, exact=True)["y"]
+    padded = {**inputs, "x": inputs["x"].copy()}
+    padded["x"][8:] = 1
+    system.compare("other padding", system.run(padded, exact=True)["y"][:8], masked[:8], exact=True)
+    weights = {name: value.astype(np.float64) for name, value in system.weights.items()}
+    unmasked = oracle(weights, padded["x"].astype(np.float64), padded["requests"], np.ones(13))
+    assert np.abs(unmasked[:8] - masked[:8]).max() > 0
+
+
+def trap_all_experts_with_zero_weights_equal_the_chosen_ones(system):
+    inputs = system.inputs(13, integers=False)
+    y = system.check("random", inputs)["y"]
+    weights = {name: value.astype(np.float64) for name, value in system.weights.items()}
+    x = inputs["x"].astype(np.float64)
+    dense = np.zeros((13, 4))
+    for t in range(13):
+        chosen, g = choice(weights, x, inputs["requests"], inputs["instruction"], inputs["requests"][t])
+        dense[t, chosen] = g
+    for number in range(2):
+        low = np.einsum("td,erd->ter", x, weights[f"a{number}"])
+        x = x @ weights[f"base{number}"].T + np.einsum("te,ter,edr->td", dense, low, weights[f"b{number}"])
+    system.compare("dense", y, x)
+
+
+def trap_requests_do_not_mix(system):
+    inputs = system.inputs(13, integers=False)
+    y = system.run(inputs)["y"]
+    other = {**inputs, "x": inputs["x"].copy()}
+    other["x"][inputs["requests"] == 2] *= -2
+    same = inputs["requests"] != 2
+    system.compare("other requests", system.run(other)["y"][same], y[same], exact=True)
