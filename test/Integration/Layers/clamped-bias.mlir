@@ -82,9 +82,10 @@ func.func @clamped_bias(%x: tensor<?x24xf32> {moe.name = "x"}, %ids: tensor<?x2x
     %narrow_zero = linalg.fill ins(%none : f32) outs(%narrow : tensor<?x24xf32>) -> tensor<?x24xf32>
     %product = linalg.matmul indexing_maps = [#rows, #weight, #out]
       ins(%h, %d : tensor<?x37xf32>, tensor<24x37xf32>) outs(%narrow_zero : tensor<?x24xf32>) -> tensor<?x24xf32>
-    %out = linalg.generic {indexing_maps = [#id, #column, #id], iterator_types = ["parallel", "parallel"]}
-      ins(%product, %db : tensor<?x24xf32>, tensor<24xf32>) outs(%narrow : tensor<?x24xf32>) {
-    ^bb0(%a: f32, %bias: f32, %unused: f32):
+    // A third: over the product itself.
+    %out = linalg.generic {indexing_maps = [#column, #id], iterator_types = ["parallel", "parallel"]}
+      ins(%db : tensor<24xf32>) outs(%product : tensor<?x24xf32>) {
+    ^bb0(%bias: f32, %a: f32):
       %sum = arith.addf %a, %bias : f32
       linalg.yield %sum : f32
     } -> tensor<?x24xf32>

@@ -41,7 +41,19 @@ struct Tree {
 /// Whether `op` can be part of an epilogue, which knows no positions.
 static bool isEpilogue(Operation *op) {
   auto linalgOp = dyn_cast_or_null<linalg::LinalgOp>(op);
-  return linalgOp && isElementwise(linalgOp) && !linalgOp.hasIndexSemantics() && isMemoryEffectFree(op);
+  return linalgOp && linalgOp.hasPureTensorSemantics() && linalgOp.getNumDpsInits() == 1 &&
+         linalgOp.getNumParallelLoops() == linalgOp.getNumLoops() &&
+         linalgOp.getBlock()->getNumArguments() == op->getNumOperands() && !linalgOp.hasIndexSemantics() &&
+         isMemoryEffectFree(op) &&
+         llvm::all_of(linalgOp.getIndexingMapsArray(), [](AffineMap map) { return map.isIdentity(); });
+}
+
+/// The operands that `op` computes with: its inputs, and what it is written over where it reads that.
+static SmallVector<OpOperand *> getRead(linalg::LinalgOp op) {
+  SmallVector<OpOperand *> read = op.getDpsInputOperands();
+  if (op.payloadUsesValueFromOperand(op.getDpsInitOperand(0)))
+    read.push_back(op.getDpsInitOperand(0));
+  return read;
 }
 
 /// The type of the first bank's elements; the banks of one product have one.
@@ -53,8 +65,8 @@ std::optional<StringRef> Tree::collect(linalg::LinalgOp root) {
   operations.insert(root);
   std::optional<StringRef> failure;
   for (unsigned next = 0; next < operations.size(); ++next) {
-    for (Value input : cast<linalg::LinalgOp>(operations[next]).getDpsInputs()) {
-      Operation *producer = input.getDefiningOp();
+    for (OpOperand *input : getRead(cast<linalg::LinalgOp>(operations[next]))) {
+      Operation *producer = input->get().getDefiningOp();
       if (isa_and_nonnull<GroupedMatmulOp>(producer))
         products.insert(producer);
       else if (isa_and_nonnull<FillGroupsOp>(producer))
@@ -170,7 +182,7 @@ void Tree::fuse(RewriterBase &rewriter) {
   for (Operation *op : inOrder) {
     auto linalgOp = cast<linalg::LinalgOp>(op);
     IRMapping mapping;
-    for (OpOperand *input : linalgOp.getDpsInputOperands())
+    for (OpOperand *input : getRead(linalgOp))
       mapping.map(linalgOp.getMatchingBlockArgument(input), scalars.at(input->get()));
     scalars[op->getResult(0)] = inlineBody(rewriter, *linalgOp.getBlock(), mapping);
   }
@@ -210,8 +222,10 @@ struct FuseGateUp : moe::impl::FuseGateUpPassBase<FuseGateUp> {
       Tree tree;
       std::optional<StringRef> reason = tree.collect(root);
       if (reason) {
-        auto isProduct = [](Value input) { return isa_and_nonnull<GroupedMatmulOp>(input.getDefiningOp()); };
-        if (llvm::any_of(root.getDpsInputs(), isProduct))
+        auto isProduct = [](OpOperand *input) {
+          return isa_and_nonnull<GroupedMatmulOp>(input->get().getDefiningOp());
+        };
+        if (llvm::any_of(getRead(root), isProduct))
           reportMissed(root, kPass, *reason);
         continue;
       }

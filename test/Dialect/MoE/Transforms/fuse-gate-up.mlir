@@ -244,3 +244,31 @@ func.func @other_groups(%x: tensor<4x64xf32>, %offsets: tensor<9xindex>, %others
   %h = linalg.add ins(%p, %bias : tensor<4x96xf32>, tensor<4x96xf32>) outs(%init : tensor<4x96xf32>) -> tensor<4x96xf32>
   return %h : tensor<4x96xf32>
 }
+
+// -----
+
+#id = affine_map<(d0, d1) -> (d0, d1)>
+
+// Tests that an operation that reads what it is written over counts that as an input.
+// CHECK-LABEL: func.func @in_place(
+// CHECK:         %[[INIT:.+]] = tensor.empty
+// CHECK:         %[[H:.+]] = moe.grouped_matmul {{.+}} outs(%[[INIT]] :
+// CHECK-NEXT:    ^bb0(%[[P:[^:]+]]: f32, %[[B:[^:]+]]: f32):
+// CHECK-NEXT:      %[[SUM:.+]] = arith.addf %[[P]], %[[B]]
+// CHECK-NEXT:      moe.yield %[[SUM]]
+// CHECK-NOT:     linalg.generic
+// CHECK:         return %[[H]]
+func.func @in_place(%x: tensor<4x64xf32>, %offsets: tensor<9xindex>, %w: !moe.bank<tensor<8x96x64xf32>>,
+                    %bias: !moe.bank<tensor<8x96xf32>>) -> tensor<4x96xf32> {
+  %init = tensor.empty() : tensor<4x96xf32>
+  %p = moe.grouped_matmul ins(%x : tensor<4x64xf32>) banks(%w : !moe.bank<tensor<8x96x64xf32>>)
+         groups(%offsets : tensor<9xindex>) outs(%init : tensor<4x96xf32>) -> tensor<4x96xf32>
+  %rows = moe.fill_groups ins(%bias : !moe.bank<tensor<8x96xf32>>) groups(%offsets : tensor<9xindex>) outs(%init : tensor<4x96xf32>) -> tensor<4x96xf32>
+  %h = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]}
+    ins(%rows : tensor<4x96xf32>) outs(%p : tensor<4x96xf32>) {
+  ^bb0(%b: f32, %o: f32):
+    %s = arith.addf %o, %b : f32
+    linalg.yield %s : f32
+  } -> tensor<4x96xf32>
+  return %h : tensor<4x96xf32>
+}
