@@ -53,6 +53,7 @@ void moe::populateMoEToLinalgPatterns(const TypeConverter &converter,
   populateFunctionPatterns(converter, patterns);
   populateTuplePatterns(converter, patterns);
   populateSelectPatterns(converter, patterns);
+  populateRoutingPatterns(converter, patterns);
   populatePlanPatterns(converter, patterns, recordLoad);
   populateGatherPatterns(converter, patterns);
   populateGroupedMatmulPatterns(converter, patterns);

@@ -181,23 +181,6 @@ func.func @experts_e1_rows(
 
 // -----
 
-// A decision per sequence is not one per token.
-func.func @experts_e1_scope(
-    %x: tensor<64x4xf32>, // expected-note {{the rows are made here}}
-    // expected-note @+2 {{the routing is made here}}
-    // expected-note @+1 {{it has one decision per sequence; repeat its ids and weights for each token}}
-    %routing: !moe.routing<2 x 8, slots = 2, scope = sequence>) {
-  // expected-error @+1 {{expected one row per token of the routing (2), got 64}}
-  %y = moe.experts rows(%x : tensor<64x4xf32>) routed_by(%routing : !moe.routing<2 x 8, slots = 2, scope = sequence>)
-         combine(#moe.weighted_sum) -> tensor<64x4xf32> {
-  ^bb0(%rows: tensor<?x4xf32>):
-    moe.yield %rows : tensor<?x4xf32>
-  }
-  return
-}
-
-// -----
-
 func.func @experts_e1_result(
     %x: tensor<5x4xf32>, // expected-note {{the rows are made here}}
     %routing: !moe.routing<5 x 8, slots = 2>) {

@@ -42,6 +42,8 @@ Value buildZeros(OpBuilder &builder, Location loc, Type elementType,
 // One function per file of lib/Conversion/MoEToLinalg.
 void populateSelectPatterns(const TypeConverter &converter,
                             RewritePatternSet &patterns);
+void populateRoutingPatterns(const TypeConverter &converter,
+                            RewritePatternSet &patterns);
 void populatePlanPatterns(const TypeConverter &converter,
                           RewritePatternSet &patterns, bool recordLoad);
 void populateGatherPatterns(const TypeConverter &converter,

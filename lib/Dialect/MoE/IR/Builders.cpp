@@ -60,6 +60,22 @@ Value moe::buildWithRow(OpBuilder &builder, Location loc, Value input, Value row
                       {full, full.dropResult(1), full}, iterators, body);
 }
 
+Value moe::buildBoundedExtract(OpBuilder &builder, Location loc, Value table, Value index) {
+  Value size = tensor::DimOp::create(builder, loc, table, 0);
+  // As an unsigned number, a negative index is large.
+  Value inside = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::ult, index, size);
+  auto choice = scf::IfOp::create(
+      builder, loc, inside,
+      [&](OpBuilder &b, Location loc) {
+        scf::YieldOp::create(b, loc, tensor::ExtractOp::create(b, loc, table, index).getResult());
+      },
+      [&](OpBuilder &b, Location loc) {
+        Type element = cast<RankedTensorType>(table.getType()).getElementType();
+        scf::YieldOp::create(b, loc, arith::ConstantOp::create(b, loc, b.getZeroAttr(element)).getResult());
+      });
+  return choice.getResult(0);
+}
+
 Value moe::buildRowSoftmax(OpBuilder &builder, Location loc, Value input) {
   auto lowest = builder.getF32FloatAttr(-std::numeric_limits<float>::infinity());
   Value max = buildRowReduction(builder, loc, input, lowest, [](OpBuilder &b, Location loc, ValueRange x) -> Value {

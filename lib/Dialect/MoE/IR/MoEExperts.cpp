@@ -22,6 +22,9 @@ SmallVector<unsigned> ExpertsOp::getBanksOf(int64_t bodyClass) {
 /// E1, E7: rows, routing and result fit.
 static LogicalResult verifyRows(ExpertsOp op) {
   RoutingType routing = op.getRouting().getType();
+  // E11: rows are tokens.
+  if (failed(verifyTokenScope(op, op.getRouting())))
+    return failure();
   // E8: there are rows.
   if (op.getRows().empty())
     return op.emitOpError("expected rows");
@@ -33,10 +36,6 @@ static LogicalResult verifyRows(ExpertsOp op) {
           op, "expected one row per token of the routing (" + Twine(extent(routing.getTokens())) + "), got " + extent(count),
           op.getRouting(), "the routing is made here");
       diagnostic.attachNote(rows.getLoc()) << "the rows are made here";
-      if (routing.getScope() != Scope::token)
-        diagnostic.attachNote(op.getRouting().getLoc())
-            << "it has one decision per " << stringifyScope(routing.getScope())
-            << "; repeat its ids and weights for each token (moe.routing_parts, moe.make_routing)";
       return diagnostic;
     }
     if (!compatible(op.getResult().getType().getDimSize(0), count))

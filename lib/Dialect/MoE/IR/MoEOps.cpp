@@ -1,6 +1,6 @@
 //===- MoEOps.cpp - Operations of the moe dialect -------------------------===//
 //
-// Verification, type inference and result shapes. Labels refer to docs/Spec.md.
+// Verification, type inference and result shapes; routings have a file of their own. Labels refer to docs/Spec.md.
 //
 //===----------------------------------------------------------------------===//
 
@@ -16,94 +16,36 @@
 using namespace mlir;
 using namespace mlir::moe;
 
+/// `name = %value : type, ...`.
+static ParseResult parseNamedParameters(OpAsmParser &parser,
+                                        SmallVectorImpl<OpAsmParser::UnresolvedOperand> &parameters,
+                                        SmallVectorImpl<Type> &types, ArrayAttr &names) {
+  SmallVector<Attribute> list;
+  auto parseOne = [&]() -> ParseResult {
+    std::string name;
+    if (parser.parseKeywordOrString(&name) || parser.parseEqual() || parser.parseOperand(parameters.emplace_back()) ||
+        parser.parseColonType(types.emplace_back()))
+      return failure();
+    list.push_back(parser.getBuilder().getStringAttr(name));
+    return success();
+  };
+  if (parser.parseCommaSeparatedList(parseOne))
+    return failure();
+  names = parser.getBuilder().getArrayAttr(list);
+  return success();
+}
+
+static void printNamedParameters(OpAsmPrinter &printer, Operation *, OperandRange parameters, TypeRange types,
+                                 ArrayAttr names) {
+  llvm::interleaveComma(llvm::zip_equal(names, parameters, types), printer, [&](auto parameter) {
+    auto [name, value, type] = parameter;
+    printer.printKeywordOrString(cast<StringAttr>(name).getValue());
+    printer << " = " << value << " : " << type;
+  });
+}
+
 #define GET_OP_CLASSES
 #include "moe/Dialect/MoE/IR/MoEOps.cpp.inc"
-
-//===----------------------------------------------------------------------===//
-// SelectOp
-//===----------------------------------------------------------------------===//
-
-LogicalResult SelectOp::inferReturnTypes(MLIRContext *context, std::optional<Location> location, ValueRange operands,
-                                         DictionaryAttr attributes, OpaqueProperties properties, RegionRange regions,
-                                         SmallVectorImpl<Type> &types) {
-  Adaptor adaptor(operands, attributes, properties, regions);
-  auto logits = dyn_cast<RankedTensorType>(adaptor.getLogits().getType());
-  if (!logits || logits.getRank() != 2)
-    return emitOptionalError(location, "'moe.select' op expected logits of rank 2");
-  int64_t experts = logits.getDimSize(1);
-  if (ShapedType::isDynamic(experts))
-    return emitOptionalError(location, "'moe.select' op expected a static number of experts (last extent of the "
-                                       "logits), got ", logits);
-  auto policy = dyn_cast_or_null<SelectionPolicyAttrInterface>(
-      adaptor.getPolicyAttr());
-  if (!policy)
-    return emitOptionalError(location, "'moe.select' op expected a policy");
-  auto emitError = [&] {
-    return mlir::emitError(location.value_or(UnknownLoc::get(context)))
-           << "'moe.select' op ";
-  };
-  auto type = RoutingType::getChecked(emitError, context, logits.getDimSize(0),
-                                      experts, policy.getSlots(experts),
-                                      policy.getScope());
-  if (!type)
-    return failure();
-  types.push_back(type);
-  return success();
-}
-
-LogicalResult SelectOp::verify() {
-  int64_t experts = getLogits().getType().getDimSize(1);
-  // S4: the number of experts is known, and there is one.
-  if (ShapedType::isDynamic(experts) || experts < 1)
-    return emitWithNote(*this,
-                        "expected a static number of experts, at least one, "
-                        "as last extent of the logits, got " +
-                            Twine(extent(experts)),
-                        getLogits(), "the logits are made here");
-  // S1: the policy accepts this number of experts.
-  if (failed(getPolicy().verifyExperts(experts, [&] {
-        InFlightDiagnostic diagnostic = emitOpError();
-        diagnostic.attachNote(getLogits().getLoc()) << "the logits have " << experts << " experts";
-        return diagnostic;
-      })))
-    return failure();
-  // S2: one bias per expert.
-  if (Value bias = getBias()) {
-    int64_t count = cast<RankedTensorType>(bias.getType()).getDimSize(0);
-    if (!compatible(count, experts))
-      return emitWithNote(*this, "expected one bias per expert (" + Twine(experts) + "), got " + Twine(count), bias,
-                          "the bias is made here");
-  }
-  // S3: the scale is a number.
-  if (!getScale().isFinite())
-    return emitOpError("expected the scale to be finite");
-  return success();
-}
-
-//===----------------------------------------------------------------------===//
-// MakeRoutingOp, RoutingPartsOp
-//===----------------------------------------------------------------------===//
-
-LogicalResult MakeRoutingOp::verify() {
-  auto ids = getIds().getType(), weights = getWeights().getType();
-  RoutingType routing = getRouting().getType();
-  // R1: ids and weights are [tokens, slots].
-  for (auto [type, value, name] : {std::tuple(ids, Value(getIds()), "ids"), {weights, Value(getWeights()), "weights"}})
-    if (!compatible(type.getDimSize(0), routing.getTokens()) || !compatible(type.getDimSize(1), routing.getSlots()))
-      return emitWithNote(*this, Twine("expected ") + name + " to be [tokens, slots] of the routing", value,
-                          Twine(name) + " are made here");
-  return success();
-}
-
-LogicalResult RoutingPartsOp::inferReturnTypes(MLIRContext *, std::optional<Location> location, ValueRange operands,
-                                               DictionaryAttr, OpaqueProperties, RegionRange,
-                                               SmallVectorImpl<Type> &types) {
-  auto routing = dyn_cast<RoutingType>(operands[0].getType());
-  if (!routing)
-    return emitOptionalError(location, "'moe.routing_parts' op expected a routing");
-  types.assign({routing.getIdsType(), routing.getWeightsType()});
-  return success();
-}
 
 //===----------------------------------------------------------------------===//
 // MakeBankOp, BankPartsOp
@@ -156,6 +98,11 @@ LogicalResult PlanOp::inferReturnTypes(MLIRContext *context, std::optional<Locat
   types.assign({RankedTensorType::get({routing.getExperts() + 1}, index), RankedTensorType::get({rows}, index),
                 RankedTensorType::get({tokens, routing.getSlots()}, index)});
   return success();
+}
+
+LogicalResult PlanOp::verify() {
+  // P2: rows are tokens.
+  return verifyTokenScope(*this, getRouting());
 }
 
 LogicalResult PlanOp::reifyResultShapes(OpBuilder &builder, ReifiedRankedShapedTypeDims &shapes) {

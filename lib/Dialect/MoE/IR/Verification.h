@@ -7,6 +7,8 @@
 #ifndef MOE_DIALECT_MOE_IR_VERIFICATION_H
 #define MOE_DIALECT_MOE_IR_VERIFICATION_H
 
+#include "moe/Dialect/MoE/IR/MoE.h"
+
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Operation.h"
@@ -27,6 +29,19 @@ inline std::string extent(int64_t size) {
 inline InFlightDiagnostic emitWithNote(Operation *op, const Twine &what, Value other, const Twine &note) {
   InFlightDiagnostic diagnostic = op->emitOpError(what);
   diagnostic.attachNote(other.getLoc()) << note;
+  return diagnostic;
+}
+
+/// Reports a routing that has no decision for each token where one is needed.
+inline LogicalResult verifyTokenScope(Operation *op, Value routing) {
+  Scope scope = cast<RoutingType>(routing.getType()).getScope();
+  if (scope == Scope::token)
+    return success();
+  InFlightDiagnostic diagnostic = emitWithNote(
+      op, "expected a routing with one decision per token, got one per " + Twine(stringifyScope(scope)), routing,
+      "it is decided here");
+  diagnostic.attachNote(op->getLoc()) << "give each token the decision of its " << stringifyScope(scope)
+                                      << " first (moe.spread)";
   return diagnostic;
 }
 

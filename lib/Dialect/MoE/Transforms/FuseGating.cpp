@@ -14,6 +14,7 @@
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/IRMapping.h"
 
 namespace mlir::moe {
 #define GEN_PASS_DEF_FUSEGATINGPASS
@@ -58,6 +59,30 @@ static void simplifyOffsets(RewriterBase &rewriter, GroupedMatmulOp product, Gro
     rewriter.eraseOp(general);
 }
 
+/// `select` on `size` tokens from `begin`: their logits are given, all else that has an entry per token is cut.
+static SelectOp cutTokens(RewriterBase &rewriter, SelectOp select, Value logits, OpFoldResult begin, OpFoldResult size) {
+  IRMapping mapping;
+  for (OpOperand &operand : select->getOpOperands()) {
+    if (operand.get() == select.getLogits() || !select.isPerToken(operand))
+      continue;
+    auto type = cast<RankedTensorType>(operand.get().getType());
+    SmallVector<OpFoldResult> offsets(type.getRank(), rewriter.getIndexAttr(0));
+    SmallVector<OpFoldResult> strides(type.getRank(), rewriter.getIndexAttr(1));
+    SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(rewriter, select.getLoc(), operand.get());
+    offsets[0] = begin;
+    sizes[0] = size;
+    mapping.map(operand.get(), tensor::ExtractSliceOp::create(rewriter, select.getLoc(), operand.get(), offsets, sizes,
+                                                              strides)
+                                   .getResult());
+  }
+  mapping.map(select.getLogits(), logits);
+  auto cut = cast<SelectOp>(rewriter.clone(*select, mapping));
+  RoutingType type = select.getRouting().getType();
+  int64_t tokens = cast<RankedTensorType>(logits.getType()).getDimSize(0);
+  cut.getRouting().setType(RoutingType::get(type.getContext(), tokens, type.getExperts(), type.getSlots(), type.getScope()));
+  return cut;
+}
+
 /// One loop over tiles of tokens before `select`; gives the ids and weights of all tokens.
 static FailureOr<scf::ForallOp> buildLoop(RewriterBase &rewriter, SelectOp select, GroupedMatmulOp product,
                                           int64_t tileSize) {
@@ -84,8 +109,7 @@ static FailureOr<scf::ForallOp> buildLoop(RewriterBase &rewriter, SelectOp selec
     return failure();
   }
   simplifyOffsets(rewriter, product, cast<GroupedMatmulOp>(tile->tiledOps[0]), size);
-  auto chosen = SelectOp::create(rewriter, select.getLoc(), tile->tiledValues[0], select.getBias(), select.getPolicy(),
-                                 select.getScore(), select.getNormalization(), select.getScaleAttr());
+  SelectOp chosen = cutTokens(rewriter, select, tile->tiledValues[0], begin, size);
   auto parts = RoutingPartsOp::create(rewriter, loc, chosen.getRouting());
 
   rewriter.setInsertionPointToStart(loop.getTerminator().getBody());

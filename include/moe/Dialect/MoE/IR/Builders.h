@@ -32,6 +32,9 @@ Value buildRowReduction(OpBuilder &builder, Location loc, Value input, TypedAttr
 /// Applies `body(x[m, n], row[m])` to each element of `tensor<MxN>`, `row` being `tensor<M>`.
 Value buildWithRow(OpBuilder &builder, Location loc, Value input, Value row, ScalarBody body);
 
+/// `table[index]` of a one-dimensional tensor of numbers, 0 where there is no such entry.
+Value buildBoundedExtract(OpBuilder &builder, Location loc, Value table, Value index);
+
 /// Softmax over each row of `tensor<MxNxf32>`: exp(x - max), divided by its sum.
 Value buildRowSoftmax(OpBuilder &builder, Location loc, Value input);
 

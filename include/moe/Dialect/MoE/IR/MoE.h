@@ -7,6 +7,7 @@
 #ifndef MOE_DIALECT_MOE_IR_MOE_H
 #define MOE_DIALECT_MOE_IR_MOE_H
 
+#include "moe/Dialect/MoE/IR/Selection.h"
 #include "moe/Dialect/MoE/IR/TensorReader.h"
 
 #include "mlir/Bytecode/BytecodeOpInterface.h"

@@ -11,6 +11,7 @@
 include "moe/Dialect/MoE/IR/MoEBase.td"
 include "moe/Dialect/MoE/IR/MoEInterfaces.td"
 include "mlir/IR/AttrTypeBase.td"
+include "mlir/IR/EnumAttr.td"
 
 class MoE_Attr<string name, string attrMnemonic, list<Trait> traits = []> : AttrDef<MoE_Dialect, name, traits> {
   let mnemonic = attrMnemonic;
@@ -39,39 +40,186 @@ def MoE_IdentityAttr : MoE_Score<"Identity", "identity"> {
 // Selection policies
 //===----------------------------------------------------------------------===//
 
-class MoE_Policy<string name, string attrMnemonic> : MoE_Attr<name, attrMnemonic,
-    [DeclareAttrInterfaceMethods<MoE_SelectionPolicyAttrInterface>]>;
+/// `answers` names the methods with a default that the policy answers itself.
+class MoE_Policy<string name, string attrMnemonic, list<string> answers = []> : MoE_Attr<name, attrMnemonic,
+    [DeclareAttrInterfaceMethods<MoE_SelectionPolicyAttrInterface, answers>]>;
 
-def MoE_TopKAttr : MoE_Policy<"TopK", "top_k"> {
+def MoE_TopKAttr : MoE_Policy<"TopK", "top_k", ["getParameters"]> {
   let summary = "the k highest scores of each token";
   let description = [{
     Slots hold the k experts with the highest scores, in descending order; of equal scores the lowest expert index
     comes first; NaN counts as lower than every number. The raw weight is the score. `#moe.top_k<2>`.
+
+    Parameter `k` (`tensor<Txi32>` or `tensor<1xi32>`, optional): how many of the k slots each token fills, at least 0;
+    more counts as k.
   }];
   let parameters = (ins "int64_t":$k);
   let assemblyFormat = "`<` $k `>`";
   let genVerifyDecl = 1;
 }
 
+def MoE_GroupScore : I32EnumAttr<"GroupScore", "what a group of experts is judged by", [
+    I32EnumAttrCase<"max", 0>, I32EnumAttrCase<"top2_sum", 1>, I32EnumAttrCase<"given", 2>]> {
+  let cppNamespace = "::mlir::moe";
+  let genSpecializedAttr = 0;
+}
+
+def MoE_GroupLimitedTopKAttr : MoE_Policy<"GroupLimitedTopK", "group_limited_top_k", ["getParameters"]> {
+  let summary = "the k highest scores within the best groups of experts";
+  let description = [{
+    Experts form `groups` groups of equal size, in order. Each token first chooses the `keep` groups judged best:
+    `judge = max` by the best score in it, `top2_sum` by the sum of the two best (of the one, in a group of one),
+    `given` by parameter `group_scores` (`tensor<TxGxf32>`). Then it takes the k highest scores, those of the other
+    groups counting as `excluded` (default negative infinity; published code also uses 0). Ties and NaN are decided as
+    by `top_k`, among groups as well.
+
+    `#moe.group_limited_top_k<k = 8, groups = 8, keep = 4, judge = top2_sum>`,
+    `#moe.group_limited_top_k<k = 6, groups = 8, keep = 3, judge = max, excluded = 0.0 : f32>`.
+  }];
+  let parameters = (ins "int64_t":$k, "int64_t":$groups, "int64_t":$keep, EnumParameter<MoE_GroupScore>:$judge,
+                        OptionalParameter<"::mlir::FloatAttr">:$excluded);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+def MoE_PerGroupTopKAttr : MoE_Policy<"PerGroupTopK", "per_group_top_k"> {
+  let summary = "the k highest scores of every group of experts";
+  let description = [{
+    Experts form `groups` groups of equal size, in order; slots hold the k best of the first group, then of the second,
+    and so on: every group gets the same number of rows. Not `group_limited_top_k`, which chooses groups.
+    `#moe.per_group_top_k<k = 1, groups = 8>`.
+  }];
+  let parameters = (ins "int64_t":$k, "int64_t":$groups);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+def MoE_TopPAttr : MoE_Policy<"TopP", "top_p", ["getParameters"]> {
+  let summary = "the highest scores until their sum passes p";
+  let description = [{
+    In descending order, every expert up to and including the first with which the sum of scores is greater than p
+    (strictly; added in this order, f32). At most `slots`. `#moe.top_p<slots = 8>`; the parameter `p`
+    (`tensor<Txf32>` or `tensor<1xf32>`) is required.
+  }];
+  let parameters = (ins "int64_t":$slots);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+def MoE_GapAttr : MoE_Policy<"Gap", "gap", ["getParameters"]> {
+  let summary = "one expert where the best score leads clearly, else two";
+  let description = [{
+    The second expert is taken unless the first score exceeds the second by more than parameter `gap`
+    (`tensor<Txf32>` or `tensor<1xf32>`).
+  }];
+}
+
+def MoE_Fallback : I32EnumAttr<"Fallback", "what a token gets when no expert qualifies", [
+    I32EnumAttrCase<"nothing", 0>, I32EnumAttrCase<"best", 1>]> {
+  let cppNamespace = "::mlir::moe";
+  let genSpecializedAttr = 0;
+}
+
+def MoE_ThresholdAttr : MoE_Policy<"Threshold", "threshold", ["getParameters", "whenNothingQualifies"]> {
+  let summary = "every expert whose score passes a threshold";
+  let description = [{
+    The experts whose score is greater than parameter `thresholds` (`tensor<TxExf32>`; an extent of 1 stands for all
+    tokens or all experts), or with `inclusive` also those equal to it; in descending order, at most `slots`. A token
+    for which none qualifies gets nothing, or with `otherwise = best` the expert with the highest score.
+    `#moe.threshold<slots = 8, otherwise = best>`, `#moe.threshold<slots = 8, otherwise = nothing, inclusive = true>`.
+  }];
+  let parameters = (ins "int64_t":$slots, EnumParameter<MoE_Fallback>:$otherwise,
+                        DefaultValuedParameter<"bool", "false">:$inclusive);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+def MoE_RanksAttr : MoE_Policy<"Ranks", "ranks"> {
+  let summary = "experts by their rank among the scores of the token";
+  let description = [{
+    Slot s holds the expert at rank `ranks[s]`, 0 being the highest score; ranks ascend. `#moe.ranks<[1]>` is the
+    second best alone.
+  }];
+  let parameters = (ins ArrayRefParameter<"int64_t">:$ranks);
+  let assemblyFormat = "`<` `[` $ranks `]` `>`";
+  let genVerifyDecl = 1;
+}
+
+def MoE_SequentialMaskedAttr : MoE_Policy<"SequentialMasked", "sequential_masked", ["givesOwnWeights"]> {
+  let summary = "picks one after the other, each weighed by a softmax of its own";
+  let description = [{
+    k times: take the expert with the highest score z_m among those left. Its weight is its share in a softmax over
+    those left, without any expert j for which `(z_m - z_j) / max(|z_j|, z_m) > 2 * jitter`. Then it is left no more.
+    The weights do not sum to one. Scores are meant to be the logits (`score(#moe.identity)`).
+    `#moe.sequential_masked<k = 2, jitter = 0.01 : f32>`.
+  }];
+  let parameters = (ins "int64_t":$k, "::mlir::FloatAttr":$jitter);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
+def MoE_RandomAttr : MoE_Policy<"Random", "random", ["getParameters", "describeTies"]> {
+  let summary = "one expert drawn uniformly";
+  let description = [{
+    Expert `(h * E) >> 32`, h being 32 bits mixed from parameters `key` (`tensor<1xi32>`) and `counter`
+    (`tensor<Txi32>`: what the draw of a token belongs to; its position, its sequence, its token id). The same key and
+    counter draw the same expert whatever else is in the batch. Scores are not read; the raw weight is the score.
+  }];
+}
+
+def MoE_SampleAttr : MoE_Policy<"Sample", "sample", ["getParameters", "describeTies"]> {
+  let summary = "one expert drawn in proportion to the scores";
+  let description = [{
+    The first expert with which the sum of scores, in order of index, is greater than u times their whole sum; u is
+    drawn from parameters `key` and `counter` as by `random`, as a multiple of 2^-24 in [0, 1). Where there is none (NaN,
+    or no positive score) the last.
+  }];
+}
+
+def MoE_AllAttr : MoE_Policy<"All", "all", ["boundsSelection", "describeTies"]> {
+  let summary = "every expert, in order of index";
+}
+
+def MoE_ExpertChoiceAttr : MoE_Policy<"ExpertChoice", "expert_choice",
+    ["getParameters", "whenNothingQualifies", "describeTies"]> {
+  let summary = "each expert takes the tokens that score highest for it";
+  let description = [{
+    Every expert takes as many tokens as parameter `capacity` (`tensor<Gxindex>`) says, those with the highest scores in
+    its column, of equals the first; NaN is below every number. With parameter `groups` (`tensor<Txi32>`) it chooses
+    within each group of tokens g separately, `capacity[g]` each; a group that capacity does not know gets nothing.
+    Slot e of a token is expert e, or empty. Tokens are coupled, later ones with earlier ones too.
+  }];
+}
+
 //===----------------------------------------------------------------------===//
 // Normalisations of the selected weights
 //===----------------------------------------------------------------------===//
 
-class MoE_Normalization<string name, string attrMnemonic> : MoE_Attr<name, attrMnemonic,
-    [DeclareAttrInterfaceMethods<MoE_NormalizationAttrInterface>]>;
+class MoE_Normalization<string name, string attrMnemonic, list<string> answers = []> : MoE_Attr<name, attrMnemonic,
+    [DeclareAttrInterfaceMethods<MoE_NormalizationAttrInterface, answers>]>;
 
-def MoE_KeepAttr : MoE_Normalization<"Keep", "keep"> {
+def MoE_KeepAttr : MoE_Normalization<"Keep", "keep", ["isOverSelected"]> {
   let summary = "the raw weights, unchanged";
 }
 def MoE_SumToOneAttr : MoE_Normalization<"SumToOne", "sum_to_one"> {
   let summary = "each weight divided by the sum of the token's weights";
-  let description = [{`w[s] / (sum over slots, ascending, of w + epsilon)`. `#moe.sum_to_one`, `#moe.sum_to_one<epsilon = 1.0e-20 : f32>`.}];
-  let parameters = (ins OptionalParameter<"::mlir::FloatAttr">:$epsilon);
-  let assemblyFormat = "(`<` struct($epsilon)^ `>`)?";
+  let description = [{
+    `w[s] / d`, d being the sum of w over slots, ascending; plus `epsilon`, or no less than `floor`, where given.
+    `#moe.sum_to_one`, `#moe.sum_to_one<epsilon = 1.0e-20 : f32>`, `#moe.sum_to_one<floor = 1.0e-30 : f32>`.
+  }];
+  let parameters = (ins OptionalParameter<"::mlir::FloatAttr">:$epsilon, OptionalParameter<"::mlir::FloatAttr">:$floor);
+  let assemblyFormat = "(`<` struct($epsilon, $floor)^ `>`)?";
+  let builders = [AttrBuilder<(ins "::mlir::FloatAttr":$epsilon), [{ return $_get($_ctxt, epsilon, ::mlir::FloatAttr()); }]>];
   let genVerifyDecl = 1;
 }
 def MoE_SoftmaxSelectedAttr : MoE_Normalization<"SoftmaxSelected", "softmax_selected"> {
   let summary = "softmax over the selected slots of a token; empty slots stay 0";
+}
+def MoE_UniformAttr : MoE_Normalization<"Uniform", "uniform"> {
+  let summary = "one divided by the number of experts the token got";
+}
+def MoE_OneAttr : MoE_Normalization<"One", "one", ["isOverSelected"]> {
+  let summary = "weight 1 for every expert the token got";
 }
 
 //===----------------------------------------------------------------------===//

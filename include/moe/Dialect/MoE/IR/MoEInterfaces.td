@@ -25,23 +25,45 @@ def MoE_ScoreAttrInterface : AttrInterface<"ScoreAttrInterface"> {
 def MoE_SelectionPolicyAttrInterface : AttrInterface<"SelectionPolicyAttrInterface"> {
   let cppNamespace = "::mlir::moe";
   let description = [{
-    Which experts a token goes to. A policy sees the scores of all tokens (`tensor<TxExf32>`) and gives ids
-    (`tensor<TxKxi32>`, -1: the slot is empty) and raw weights (`tensor<TxKxf32>`), K = slots.
+    Which experts a token goes to. A policy sees the scores of all tokens (`tensor<TxExf32>`) and the parameters it
+    asked for, and gives ids (`tensor<TxKxi32>`, -1: the slot is empty), K = slots. Methods with a default need only be
+    written where the default is wrong.
   }];
   let methods = [
     InterfaceMethod<"Number of slots per token when there are `experts` experts.", "int64_t", "getSlots",
       (ins "int64_t":$experts)>,
-    InterfaceMethod<"The scope at which the choice is made.", "::mlir::moe::Scope", "getScope">,
     InterfaceMethod<[{
-      Whether each token's choice depends on that token's scores alone. Only then may a pass reorder, tile, chunk
-      or shard the tokens of the selection.}], "bool", "isTokenIndependent">,
-    InterfaceMethod<"Whether a slot may stay empty (id -1).", "bool", "mayLeaveSlotsEmpty">,
+      Whether each token's choice depends on that token's scores and parameters alone. Only then may a pass reorder,
+      tile, chunk or shard the tokens of the selection.}], "bool", "isTokenIndependent">,
+    InterfaceMethod<[{
+      Whether a slot may stay empty (id -1); `withOptional` says whether an optional parameter is given.}], "bool",
+      "mayLeaveSlotsEmpty", (ins "bool":$withOptional)>,
+    InterfaceMethod<"In plain words, what a token gets: 'the 2 experts with the highest scores'.", "std::string",
+      "describe">,
     InterfaceMethod<[{
       Checks the policy against the number of experts; reports on `emitError` what is expected.}],
       "::llvm::LogicalResult", "verifyExperts",
       (ins "int64_t":$experts, "::llvm::function_ref<::mlir::InFlightDiagnostic()>":$emitError)>,
-    InterfaceMethod<"Builds the choice: {ids, weights}.", "std::pair<::mlir::Value, ::mlir::Value>", "buildSelection",
-      (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::mlir::Value":$scores)>,
+    InterfaceMethod<[{
+      Builds the choice: {ids, weights}. Weights left out (a null value) are the scores of the chosen, without bias; a
+      policy that computes weights of its own says so by `givesOwnWeights`.}],
+      "std::pair<::mlir::Value, ::mlir::Value>", "buildSelection",
+      (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "const ::mlir::moe::SelectionInput &":$input)>,
+    InterfaceMethod<"The parameters that `moe.select` may or must give.",
+      "::llvm::SmallVector<::mlir::moe::PolicyParameter>", "getParameters", (ins "int64_t":$experts),
+      /*methodBody=*/"", /*defaultImplementation=*/[{ return {}; }]>,
+    InterfaceMethod<"What happens when no expert qualifies, in plain words; empty: this cannot happen.",
+      "::llvm::StringRef", "whenNothingQualifies", (ins), /*methodBody=*/"", /*defaultImplementation=*/[{ return ""; }]>,
+    InterfaceMethod<[{
+      Whether the policy can leave an expert out. Weights over the selected mean nothing where all are selected.}],
+      "bool", "boundsSelection", (ins), /*methodBody=*/"", /*defaultImplementation=*/[{ return true; }]>,
+    InterfaceMethod<[{
+      Whether the weights come from the choice itself and are no scores: a bias or other weights then have no place.}],
+      "bool", "givesOwnWeights", (ins), /*methodBody=*/"", /*defaultImplementation=*/[{ return false; }]>,
+    InterfaceMethod<"Who wins among equals, in plain words.", "::llvm::StringRef", "describeTies", (ins),
+      /*methodBody=*/"", /*defaultImplementation=*/[{
+        return "of equal scores the lowest expert index comes first; NaN is below every number";
+      }]>,
   ];
 }
 
@@ -49,11 +71,13 @@ def MoE_NormalizationAttrInterface : AttrInterface<"NormalizationAttrInterface">
   let cppNamespace = "::mlir::moe";
   let description = [{
     What happens to the raw weights of the selected experts, `tensor<TxKxf32>` to the same type. `ids`
-    (`tensor<TxKxi32>`) tells which slots are empty: their weight is 0 before and after.
+    (`tensor<TxKxi32>`) tells which slots are empty: their weight is 0 before; whatever it is after counts as 0.
   }];
   let methods = [
     InterfaceMethod<"Builds the final weights.", "::mlir::Value", "buildWeights",
       (ins "::mlir::OpBuilder &":$builder, "::mlir::Location":$loc, "::mlir::Value":$ids, "::mlir::Value":$weights)>,
+    InterfaceMethod<"Whether a weight depends on which other experts were selected.", "bool", "isOverSelected", (ins),
+      /*methodBody=*/"", /*defaultImplementation=*/[{ return true; }]>,
   ];
 }
 

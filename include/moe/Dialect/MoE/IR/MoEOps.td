@@ -30,27 +30,123 @@ def MoE_Slots : 2DTensorOf<[Index]>;
 // Routing
 //===----------------------------------------------------------------------===//
 
-def MoE_SelectOp : MoE_Op<"select", [Pure,
+def MoE_SelectOp : MoE_Op<"select", [Pure, AttrSizedOperandSegments,
     DeclareOpInterfaceMethods<InferTypeOpInterface>,
     DeclareOpInterfaceMethods<TilingInterface, ["getLoopIteratorTypes", "getIterationDomain"]>]> {
   let summary = "chooses experts for each token from router logits";
   let description = [{
     `logits` is `[tokens, experts]`. The scores are `score(logits)`; `policy` chooses from the scores (plus `bias`, one
-    number per expert, if given: it takes part in the choice and not in the weights); `normalize` turns the scores of
-    the chosen into weights, which are then multiplied by `scale`.
+    number per expert, if given: it takes part in the choice and not in the weights). The raw weights of the chosen are
+    their scores, or the entries of `weigh` at the same places; `normalize` turns them into weights, which are then
+    multiplied by `scale`. A policy names the parameters it reads at run time; `with` gives them.
+
+    `scope` says what one row of the logits stands for: a token, a sequence, a request, or the batch.
 
     ```mlir
     %routing = moe.select %logits policy(#moe.top_k<2>) score(#moe.softmax) normalize(#moe.sum_to_one)
       : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 2>
+    %variable = moe.select %logits policy(#moe.threshold<slots = 8, otherwise = best>)
+      with(thresholds = %t : tensor<1x8xf32>) score(#moe.sigmoid) normalize(#moe.uniform)
+      : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 8>
     ```
   }];
-  let arguments = (ins MoE_Logits:$logits, Optional<1DTensorOf<[F32]>>:$bias,
+  let arguments = (ins MoE_Logits:$logits, Optional<1DTensorOf<[F32]>>:$bias, Optional<MoE_Logits>:$weigh,
+    Variadic<AnyRankedTensor>:$parameters, OptionalAttr<StrArrayAttr>:$parameter_names,
     MoE_SelectionPolicyAttrInterface:$policy, MoE_ScoreAttrInterface:$score,
-    MoE_NormalizationAttrInterface:$normalization, DefaultValuedAttr<F32Attr, "1.0f">:$scale);
+    MoE_NormalizationAttrInterface:$normalization, DefaultValuedAttr<F32Attr, "1.0f">:$scale,
+    DefaultValuedAttr<MoE_ScopeAttr, "::mlir::moe::Scope::token">:$scope);
   let results = (outs MoE_RoutingType:$routing);
   let assemblyFormat = [{
-    $logits (`bias` `(` $bias^ `:` type($bias) `)`)? `policy` `(` $policy `)` `score` `(` $score `)`
-    `normalize` `(` $normalization `)` (`scale` `(` $scale^ `)`)? attr-dict `:` type($logits) `->` qualified(type($routing))
+    $logits (`bias` `(` $bias^ `:` type($bias) `)`)? (`weigh` `(` $weigh^ `:` type($weigh) `)`)? `policy` `(` $policy `)`
+    (`with` `(` custom<NamedParameters>($parameters, type($parameters), $parameter_names)^ `)`)? `score` `(` $score `)`
+    `normalize` `(` $normalization `)` (`scale` `(` $scale^ `)`)? (`scope` `(` $scope^ `)`)?
+    attr-dict `:` type($logits) `->` qualified(type($routing))
+  }];
+  let builders = [OpBuilder<(ins "::mlir::Value":$logits, "::mlir::Value":$bias,
+    "::mlir::moe::SelectionPolicyAttrInterface":$policy, "::mlir::moe::ScoreAttrInterface":$score,
+    "::mlir::moe::NormalizationAttrInterface":$normalization, "::mlir::FloatAttr":$scale), [{
+      build($_builder, $_state, logits, bias, /*weigh=*/::mlir::Value(), /*parameters=*/::mlir::ValueRange(),
+            /*parameter_names=*/::mlir::ArrayAttr(), policy, score, normalization, scale,
+            ::mlir::moe::ScopeAttr::get($_builder.getContext(), ::mlir::moe::Scope::token));
+    }]>];
+  let extraClassDeclaration = [{
+    /// Whether the operand holds one entry per token along its first extent, and so is cut where tokens are.
+    bool isPerToken(::mlir::OpOperand &operand);
+    /// What the policy chooses from, scores being given.
+    ::mlir::moe::SelectionInput getInput(::mlir::Value scores, ::mlir::ValueRange parameters);
+    /// Whether a token may have slots without an expert.
+    bool mayLeaveSlotsEmpty();
+    ::llvm::LogicalResult verifyParameters(int64_t experts);
+  }];
+  let hasVerifier = 1;
+}
+
+def MoE_Priority : I32EnumAttr<"Priority", "who comes first where room is limited", [
+    I32EnumAttrCase<"token", 0>, I32EnumAttrCase<"slot", 1>, I32EnumAttrCase<"weight", 2>]> {
+  let cppNamespace = "::mlir::moe";
+  let genSpecializedAttr = 0;
+}
+def MoE_PriorityAttr : EnumAttr<MoE_Dialect, MoE_Priority, "priority">;
+
+def MoE_LimitOp : MoE_Op<"limit", [Pure, AllTypesMatch<["routing", "limited"]>]> {
+  let summary = "drops what an expert has no room for";
+  let description = [{
+    Every expert takes at most `capacity[0]` of the (token, slot) pairs that name it, or, with `groups` (the group of
+    each token), at most `capacity[g]` from group g. The others become empty slots of weight 0; the weights of those
+    that stay are as they were. First come, by `priority`: `token` (in order of token, then slot), `slot` (all first
+    slots before all second ones), `weight` (the largest weight first, of equals in order of token). A token of a group
+    that `capacity` does not know gets nothing. What one token keeps depends on the others.
+
+    ```mlir
+    %limited = moe.limit %routing capacity(%c : tensor<1xindex>) priority(slot) : !moe.routing<? x 8, slots = 2>
+    %each = moe.limit %routing capacity(%c : tensor<?xindex>) groups(%sequences : tensor<?xi32>) priority(token)
+      : !moe.routing<? x 8, slots = 2>
+    ```
+  }];
+  let arguments = (ins MoE_RoutingType:$routing, 1DTensorOf<[Index]>:$capacity, Optional<1DTensorOf<[I32]>>:$groups,
+    MoE_PriorityAttr:$priority);
+  let results = (outs MoE_RoutingType:$limited);
+  let assemblyFormat = [{
+    $routing `capacity` `(` $capacity `:` type($capacity) `)` (`groups` `(` $groups^ `:` type($groups) `)`)?
+    `priority` `(` $priority `)` attr-dict `:` qualified(type($routing))
+  }];
+  let hasVerifier = 1;
+}
+
+def MoE_ReweighOp : MoE_Op<"reweigh", [Pure, AllTypesMatch<["routing", "reweighed"]>]> {
+  let summary = "normalises the weights of a routing anew";
+  let description = [{
+    What `moe.select` does with its raw weights, on the weights of a routing that exists already: one that lost pairs
+    to a limit, or that was put together by hand.
+
+    ```mlir
+    %again = moe.reweigh %limited normalize(#moe.sum_to_one) : !moe.routing<? x 8, slots = 2>
+    ```
+  }];
+  let arguments = (ins MoE_RoutingType:$routing, MoE_NormalizationAttrInterface:$normalization,
+    DefaultValuedAttr<F32Attr, "1.0f">:$scale);
+  let results = (outs MoE_RoutingType:$reweighed);
+  let assemblyFormat = [{
+    $routing `normalize` `(` $normalization `)` (`scale` `(` $scale^ `)`)? attr-dict `:` qualified(type($routing))
+  }];
+  let hasVerifier = 1;
+}
+
+def MoE_SpreadOp : MoE_Op<"spread", [Pure, DeclareOpInterfaceMethods<InferTypeOpInterface>]> {
+  let summary = "gives each token the routing of the sequence it belongs to";
+  let description = [{
+    `routing` has one decision per sequence, request or batch; token t gets that of row `rows[t]`, ids and weights. A
+    token of a row that does not exist gets no expert.
+
+    ```mlir
+    %tokens = moe.spread %routing over(%sequences : tensor<?xi32>)
+      : !moe.routing<? x 8, slots = 2, scope = sequence> -> !moe.routing<? x 8, slots = 2>
+    ```
+  }];
+  let arguments = (ins MoE_RoutingType:$routing, 1DTensorOf<[I32]>:$rows);
+  let results = (outs MoE_RoutingType:$spread);
+  let assemblyFormat = [{
+    $routing `over` `(` $rows `:` type($rows) `)` attr-dict `:` qualified(type($routing)) `->` qualified(type($spread))
   }];
   let hasVerifier = 1;
 }
@@ -213,6 +309,7 @@ def MoE_PlanOp : MoE_Op<"plan", [Pure, DeclareOpInterfaceMethods<InferTypeOpInte
   let arguments = (ins MoE_RoutingType:$routing);
   let results = (outs MoE_Offsets:$offsets, 1DTensorOf<[Index]>:$tokens, MoE_Slots:$slots);
   let assemblyFormat = "$routing attr-dict `:` qualified(type($routing)) `->` type($offsets) `,` type($tokens) `,` type($slots)";
+  let hasVerifier = 1;
 }
 
 def MoE_GatherOp : MoE_Op<"gather", [Pure, DestinationStyleOpInterface,

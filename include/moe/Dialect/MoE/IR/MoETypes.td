@@ -10,6 +10,7 @@
 include "moe/Dialect/MoE/IR/MoEBase.td"
 include "mlir/IR/AttrTypeBase.td"
 include "mlir/IR/BuiltinTypeInterfaces.td"
+include "mlir/IR/EnumAttr.td"
 
 class MoE_Type<string name, string typeMnemonic, list<Trait> traits = []> : TypeDef<MoE_Dialect, name, traits> {
   let mnemonic = typeMnemonic;
@@ -21,6 +22,8 @@ def MoE_Scope : I32EnumAttr<"Scope", "at which level a routing was decided", [
   let cppNamespace = "::mlir::moe";
   let genSpecializedAttr = 0;
 }
+
+def MoE_ScopeAttr : EnumAttr<MoE_Dialect, MoE_Scope, "scope">;
 
 def MoE_RoutingType : MoE_Type<"Routing", "routing"> {
   let summary = "which experts each token goes to, and with which weight";
