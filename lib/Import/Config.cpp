@@ -184,3 +184,9 @@ const llvm::json::Object *Config::child(Keys keys) {
   }
   return nullptr;
 }
+
+Config Config::section(StringRef key) {
+  static const llvm::json::Object kNone;
+  const llvm::json::Object *object = child({key});
+  return Config(object ? *object : kNone, name + ": " + quoted(key));
+}

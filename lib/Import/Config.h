@@ -45,6 +45,14 @@ public:
   /// configuration of its own, or null.
   const llvm::json::Object *child(Keys keys);
 
+  /// The object under `key` as a configuration of its own, empty if there is
+  /// none. Its errors are to be adopted.
+  Config section(llvm::StringRef key);
+
+  /// Whether a key is present with the value null.
+  bool isNull(llvm::StringRef key) const {
+    return object.get(key) && !find(key);
+  }
   /// Whether a key is present and not null.
   bool has(llvm::StringRef key) const;
   llvm::StringRef getName() const { return name; }

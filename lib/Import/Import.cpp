@@ -76,6 +76,20 @@ std::string listArchitectures() {
                     ", ");
 }
 
+/// Packed numbers and their scales have no form in the program.
+void checkUnquantized(Config &config) {
+  StringRef key = "quantization_config";
+  if (!config.has(key))
+    return;
+  Config quantization = config.section(key);
+  std::string method = quantization.text({"quant_method"}, "unknown");
+  config.adopt(quantization);
+  config.fail("'" + key +
+              "': expected a checkpoint in F32, F16 or BF16, got "
+              "one quantized by " +
+              quoted(method));
+}
+
 } // namespace
 
 void mlir::moe::loadImportDialects(MLIRContext &context) {
@@ -114,6 +128,7 @@ mlir::moe::importCheckpoint(StringRef folder, MLIRContext &context) {
                 (modelType.empty() ? std::string("none") : quoted(modelType)));
   if (config.failed())
     return makeError(config.getError());
+  checkUnquantized(config);
   Decoder decoder = architecture->describe(config);
   if (config.failed())
     return makeError(config.getError());

@@ -121,6 +121,9 @@ config_case("layer_types_length", "'layer_types': expected 2 entries", kind="qwe
 config_case("layer_types_unknown", "expected full_attention or sliding_attention", kind="qwen2_moe", layer_types=["full_attention", "x"])
 config_case("dense_layer_beyond", "'mlp_only_layers'", kind="qwen3_moe", mlp_only_layers=[7])
 config_case("sparse_step_zero", "'decoder_sparse_step'", kind="qwen3_moe", decoder_sparse_step=0)
+config_case("quantized", "'quantization_config': expected a checkpoint in F32, F16 or BF16, got one quantized by 'mxfp4'",
+            quantization_config={"quant_method": "mxfp4"})
+config_case("quantized_text", "'quantization_config': expected an object", quantization_config="mxfp4")
 config_case("nested_deeply", "brackets nested deeper than 256", extra="RAW", raw="[" * 3_000_000)
 config_case("key_twice", "key 'hidden_size' stands twice", extra="RAW", raw='1, "hidden_size": 64')
 

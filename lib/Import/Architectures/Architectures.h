@@ -14,6 +14,8 @@
 namespace mlir::moe {
 
 /// Each reads its configuration; errors are kept in `config`.
+Decoder describeDbrx(Config &config);
+Decoder describeGptOss(Config &config);
 Decoder describeGraniteMoe(Config &config);
 Decoder describeMixtral(Config &config);
 Decoder describeOlmoe(Config &config);
@@ -70,6 +72,8 @@ ExpertConfig readExperts(Config &config, const ExpertConfig &defaults,
 int64_t readDenseWidth(Config &config, int64_t otherwise);
 /// How many layers before the first with experts.
 int64_t readLeadingDense(Config &config, int64_t otherwise);
+/// `clip_qkv`: a bound above 0, or none.
+std::optional<double> readClip(Config &config);
 /// `sliding_window`; null or absent as `otherwise`: all positions.
 std::optional<int64_t> readWindow(Config &config,
                                   std::optional<int64_t> otherwise);

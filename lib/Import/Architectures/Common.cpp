@@ -40,11 +40,12 @@ CommonConfig mlir::moe::readCommon(Config &config,
   CommonConfig common;
   common.vocabulary =
       config.integer({"vocab_size"}, defaults.vocabulary, 1, kMaxSize);
-  common.hidden = config.integer({"hidden_size"}, defaults.hidden, 1, kMaxSize);
-  common.layers =
-      config.integer({"num_hidden_layers"}, defaults.layers, 1, kMaxLayers);
-  common.heads =
-      config.integer({"num_attention_heads"}, defaults.heads, 1, kMaxSize);
+  common.hidden =
+      config.integer({"hidden_size", "d_model"}, defaults.hidden, 1, kMaxSize);
+  common.layers = config.integer({"num_hidden_layers", "n_layers"},
+                                 defaults.layers, 1, kMaxLayers);
+  common.heads = config.integer({"num_attention_heads", "n_heads"},
+                                defaults.heads, 1, kMaxSize);
   // An absent number of key heads has its default; null means as many as heads.
   std::optional<int64_t> keyDefault;
   if (defaults.keyValueHeads)
@@ -66,7 +67,7 @@ CommonConfig mlir::moe::readCommon(Config &config,
         "'head_dim': expected an even number for rotary embedding, got " +
         Twine(common.headSize) +
         (config.has("head_dim") ? "" : " (hidden_size / num_attention_heads)"));
-  common.maxContext = config.integer({"max_position_embeddings"},
+  common.maxContext = config.integer({"max_position_embeddings", "max_seq_len"},
                                      defaults.maxContext, 1, kMaxContext);
   common.epsilon = config.number("rms_norm_eps", defaults.epsilon, 0, 1);
   common.activation = readActivation(config, "hidden_act");
@@ -105,6 +106,14 @@ int64_t mlir::moe::readDenseWidth(Config &config, int64_t otherwise) {
 
 int64_t mlir::moe::readLeadingDense(Config &config, int64_t otherwise) {
   return config.integer({"first_k_dense_replace"}, otherwise, 0, kMaxLayers);
+}
+
+std::optional<double> mlir::moe::readClip(Config &config) {
+  std::optional<double> clip = config.optionalNumber("clip_qkv");
+  if (clip && *clip <= 0)
+    config.fail("'clip_qkv': expected a number above 0 or null, got " +
+                Twine(std::to_string(*clip)));
+  return clip;
 }
 
 std::optional<int64_t> mlir::moe::readWindow(Config &config,
@@ -257,8 +266,12 @@ void mlir::moe::setFusedExperts(Experts &experts, std::string name,
 
 llvm::ArrayRef<Architecture> mlir::moe::getArchitectures() {
   static constexpr Architecture kArchitectures[] = {
-      {"granitemoe", describeGraniteMoe}, {"mixtral", describeMixtral},
-      {"olmoe", describeOlmoe},           {"qwen2_moe", describeQwen2Moe},
+      {"dbrx", describeDbrx},
+      {"gpt_oss", describeGptOss},
+      {"granitemoe", describeGraniteMoe},
+      {"mixtral", describeMixtral},
+      {"olmoe", describeOlmoe},
+      {"qwen2_moe", describeQwen2Moe},
       {"qwen3_moe", describeQwen3Moe},
   };
   return kArchitectures;

@@ -14,10 +14,7 @@ Decoder mlir::moe::describeOlmoe(Config &config) {
   CommonConfig common = readCommon(config, defaults);
   ExpertConfig experts =
       readExperts(config, {64, 8, 2048, false}, "intermediate_size");
-  std::optional<double> clip = config.optionalNumber("clip_qkv");
-  if (clip && *clip <= 0)
-    config.fail("'clip_qkv': expected a number above 0 or null, got " +
-                llvm::Twine(std::to_string(*clip)));
+  std::optional<double> clip = readClip(config);
 
   Decoder decoder =
       makeDecoder(common, readRotary(config, common.headSize, common.maxContext,
