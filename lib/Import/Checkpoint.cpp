@@ -127,6 +127,12 @@ const StoredTensor *Checkpoint::lookup(StringRef name) const {
   return entry == entries.end() ? nullptr : entry->getValue().tensor;
 }
 
+std::vector<StringRef> Checkpoint::getNames() const {
+  std::vector<StringRef> names(entries.keys().begin(), entries.keys().end());
+  llvm::sort(names);
+  return names;
+}
+
 llvm::Error Checkpoint::read(StringRef name, RankedTensorType type,
                              uint64_t offset,
                              llvm::MutableArrayRef<char> bytes) {

@@ -21,6 +21,11 @@ struct LayerState {
   AttentionState attention;
 };
 
+std::vector<CacheShape> getLayerCaches(const DecoderLayer &layer) {
+  return layer.latentAttention ? getCaches(*layer.latentAttention)
+                               : getCaches(layer.attention);
+}
+
 /// Attention and feed-forward block, each behind a norm and added to the
 /// stream.
 void buildLayer(FunctionScope &scope, LayerState &state,
@@ -28,7 +33,9 @@ void buildLayer(FunctionScope &scope, LayerState &state,
   ImplicitLocOpBuilder &builder = scope.builder;
   Value rows = buildRMSNorm(scope, state.hidden, layer.attentionNorm);
   Value attended =
-      buildAttention(scope, rows, state.attention, layer.attention);
+      layer.latentAttention
+          ? buildAttention(scope, rows, state.attention, *layer.latentAttention)
+          : buildAttention(scope, rows, state.attention, layer.attention);
   state.hidden =
       buildResidualAdd(builder, state.hidden, attended, layer.residualScale);
 
@@ -64,7 +71,7 @@ public:
     inner.attention.rotary.sine = forward(state.attention.rotary.sine, "sine");
     inner.attention.positions = forward(state.attention.positions, "positions");
     inner.attention.sequences = forward(state.attention.sequences, "sequences");
-    std::vector<CacheShape> shapes = getCaches(layer.attention);
+    std::vector<CacheShape> shapes = getLayerCaches(layer);
     for (auto [shape, cache] : llvm::zip_equal(shapes, state.attention.caches))
       inner.attention.caches.push_back(forward(cache, shape.name));
     buildLayer(scope, inner, layer);
@@ -136,7 +143,7 @@ void mlir::moe::buildDecoder(Model &model, const Decoder &decoder) {
       expertLayers.push_back(index);
     std::string name = "layers." + std::to_string(index);
     FunctionScope::Block block(scope, name);
-    std::vector<CacheShape> shapes = getCaches(layer.attention);
+    std::vector<CacheShape> shapes = getLayerCaches(layer);
     state.attention.caches.clear();
     for (const CacheShape &shape : shapes) {
       auto type = RankedTensorType::get(

@@ -19,6 +19,7 @@ struct DecoderLayer {
   std::string prefix; ///< of its tensors: "model.layers.0."
   RMSNorm attentionNorm, feedForwardNorm;
   Attention attention;
+  std::optional<LatentAttention> latentAttention; ///< in place of `attention`
   std::variant<Experts, GatedMLP> feedForward;
   double residualScale = 1; ///< of what either block adds to the stream
 };

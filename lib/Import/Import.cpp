@@ -68,12 +68,26 @@ private:
   ScopedDiagnosticHandler handler;
 };
 
-std::string listArchitectures() {
-  return llvm::join(llvm::map_range(getArchitectures(),
-                                    [](const Architecture &architecture) {
-                                      return architecture.modelType;
-                                    }),
-                    ", ");
+/// What to say about a folder whose model_type nobody knows.
+llvm::Error makeUnknownError(StringRef folder, const Twine &path,
+                             const llvm::json::Object &config,
+                             StringRef modelType, MLIRContext &context) {
+  std::string known =
+      llvm::join(llvm::map_range(getArchitectures(),
+                                 [](const Architecture &architecture) {
+                                   return architecture.modelType;
+                                 }),
+                 ", ");
+  std::string nearest;
+  llvm::Expected<std::unique_ptr<Checkpoint>> checkpoint =
+      Checkpoint::openFolder(folder);
+  if (checkpoint)
+    nearest = describeNearest(config, **checkpoint, context);
+  else // what is wrong with the tensors is not what was asked
+    llvm::consumeError(checkpoint.takeError());
+  return makeError(
+      path + ": 'model_type': expected one of " + known + ", got " +
+      (modelType.empty() ? std::string("none") : quoted(modelType)) + nearest);
 }
 
 /// Packed numbers and their scales have no form in the program.
@@ -122,12 +136,11 @@ mlir::moe::importCheckpoint(StringRef folder, MLIRContext &context) {
       llvm::find_if(getArchitectures(), [&](const Architecture &architecture) {
         return architecture.modelType == modelType;
       });
-  if (architecture == getArchitectures().end())
-    config.fail("'model_type': expected one of " + listArchitectures() +
-                ", got " +
-                (modelType.empty() ? std::string("none") : quoted(modelType)));
   if (config.failed())
     return makeError(config.getError());
+  loadImportDialects(context);
+  if (architecture == getArchitectures().end())
+    return makeUnknownError(folder, path, *object, modelType, context);
   checkUnquantized(config);
   Decoder decoder = architecture->describe(config);
   if (config.failed())
@@ -137,7 +150,6 @@ mlir::moe::importCheckpoint(StringRef folder, MLIRContext &context) {
       Checkpoint::openFolder(folder);
   if (!checkpoint)
     return checkpoint.takeError();
-  loadImportDialects(context);
   ImportedProgram program;
   program.module =
       ModuleOp::create(NameLoc::get(StringAttr::get(&context, modelType)));

@@ -119,6 +119,29 @@ config_case("model_type_control_characters", "got 'a\\x0a\\x1b[31m'", model_type
 config_case("clip_negative", "'clip_qkv': expected a number above 0", kind="olmoe", clip_qkv=-1)
 config_case("layer_types_length", "'layer_types': expected 2 entries", kind="qwen2_moe", layer_types=["full_attention"])
 config_case("layer_types_unknown", "expected full_attention or sliding_attention", kind="qwen2_moe", layer_types=["full_attention", "x"])
+config_case("groups_that_do_not_divide", "'n_group': expected a divisor of the number of experts, 6, got 4", kind="glm4_moe",
+            n_group=4)
+config_case("groups_too_few", "'topk_group': expected groups that hold 5 experts for each token, got 2 of 2", kind="glm4_moe",
+            num_experts_per_tok=5)
+config_case("rotary_share_odd", "'partial_rotary_factor': expected an even number of entries", kind="glm4_moe",
+            partial_rotary_factor=0.3)
+config_case("key_heads_of_latents", "'num_key_value_heads': expected as many as 'num_attention_heads', 3, got 1",
+            kind="deepseek_v3", num_key_value_heads=1)
+config_case("score_unknown", "'scoring_func': expected 'sigmoid', got 'softmax'", kind="deepseek_v3", scoring_func="softmax")
+config_case("choice_unknown", "'topk_method': expected greedy or group_limited_greedy, got 'random'", kind="deepseek_v2",
+            topk_method="random")
+config_case("slots_absent", "'num_experts_per_tok': expected a number, got none", kind="deepseek_v2",
+            drop=("num_experts_per_tok",))
+config_case("latent_other", "kv_b_proj.weight': expected shape [57, 15]", kind="deepseek_v3", kv_lora_rank=15)
+config_case("chunk_absent", "'attention_chunk_size': expected a number, since layer 0 sees chunks", kind="llama4_text",
+            attention_chunk_size=None, layer_types=["chunked_attention", "full_attention"])
+config_case("rotary_layers_length", "'no_rope_layers': expected 2 entries", kind="llama4_text", no_rope_layers=[1])
+config_case("model_type_with_known_tensors", "got 'new'; it has the tensors of 'qwen3_moe', whose blocks are the nearest",
+            kind="qwen3_moe", model_type="new")
+config_case("model_type_with_more_tensors", "got 'new'; it has the tensors of 'glm4_moe' and 4 that those do not have, as "
+            "'model.layers.0.self_attn.k_norm.weight', whose blocks are the nearest", kind="glm4_moe", model_type="new",
+            drop=("use_qk_norm",))
+config_case("model_type_with_other_tensors", "got 'new'\n", kind="qwen3_moe", model_type="new", hidden_size=54)
 config_case("dense_layer_beyond", "'mlp_only_layers'", kind="qwen3_moe", mlp_only_layers=[7])
 config_case("sparse_step_zero", "'decoder_sparse_step'", kind="qwen3_moe", decoder_sparse_step=0)
 config_case("quantized", "'quantization_config': expected a checkpoint in F32, F16 or BF16, got one quantized by 'mxfp4'",

@@ -12,6 +12,9 @@ from harness import Failure
 from decoder import Decoder
 from make_checkpoint import make
 
+YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "beta_fast": 32.0, "beta_slow": 1.0,
+        "mscale": 1.0, "mscale_all_dim": 0.7}
+
 # Each case differs from the defaults of make_checkpoint (hidden size 52, expert width 37, 7 experts: multiples of
 # nothing) in what its name says. `tokens` is the length of the prompt.
 CASES = {
@@ -44,6 +47,28 @@ CASES = {
     "qwen3_moe-all-experts": dict(kind="qwen3_moe", num_experts_per_tok=7, norm_topk_prob=False),
     "qwen3_moe-window-bias-tied": dict(kind="qwen3_moe", use_sliding_window=True, sliding_window=3, attention_bias=True,
                                        tie_word_embeddings=True, storage="bf16", shards=2),
+    "glm4_moe-odd-sizes": dict(kind="glm4_moe"),
+    "glm4_moe-quarter-rotary": dict(kind="glm4_moe", head_dim=24, partial_rotary_factor=0.25, use_qk_norm=False,
+                                    attention_bias=False, n_group=1, topk_group=1, n_shared_experts=2, modern=True),
+    "glm4_moe-all-dense-but-one": dict(kind="glm4_moe", num_hidden_layers=3, first_k_dense_replace=2, storage="f16",
+                                       rope_scaling={"type": "linear", "factor": 2.0}, norm_topk_prob=False),
+    "deepseek_v2-odd-sizes": dict(kind="deepseek_v2"),
+    "deepseek_v2-groups-compressed": dict(kind="deepseek_v2", topk_method="group_limited_greedy", n_group=3, topk_group=1,
+                                          q_lora_rank=13, first_k_dense_replace=0, storage="bf16", modern=True,
+                                          rope_scaling=YARN),
+    "deepseek_v3-odd-sizes": dict(kind="deepseek_v3"),
+    "deepseek_v3-halves-uncompressed": dict(kind="deepseek_v3", rope_interleave=False, q_lora_rank=None, n_group=2,
+                                            topk_group=1, n_shared_experts=2, attention_bias=True, rope_scaling=YARN),
+    "deepseek_v3-two-dense-f16": dict(kind="deepseek_v3", num_hidden_layers=3, first_k_dense_replace=2, n_group=1,
+                                      topk_group=1, norm_topk_prob=False, storage="f16", tokens=161),
+    "llama4_text-odd-sizes": dict(kind="llama4_text"),
+    "llama4_text-chunks-of-7-top-2": dict(kind="llama4_text", attention_chunk_size=7, num_experts_per_tok=2,
+                                          num_hidden_layers=3, use_qk_norm=False, tokens=53, modern=True,
+                                          interleave_moe_layer_step=2, storage="bf16"),
+    "llama4_text-no-chunks": dict(kind="llama4_text", attention_chunk_size=None, attn_temperature_tuning=False,
+                                  attention_bias=True, moe_layers=[0],
+                                  rope_scaling={"type": "llama3", "factor": 4.0, "low_freq_factor": 1.0,
+                                                "high_freq_factor": 4.0, "original_max_position_embeddings": 64}),
 }
 SEED = 11
 

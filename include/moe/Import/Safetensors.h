@@ -72,6 +72,9 @@ public:
   /// The tensor of that name, or null.
   const StoredTensor *lookup(llvm::StringRef name) const;
 
+  /// The names of all tensors, sorted.
+  std::vector<llvm::StringRef> getNames() const;
+
   /// File or folder, for messages.
   llvm::StringRef getPath() const { return path; }
 

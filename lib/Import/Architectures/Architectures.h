@@ -15,8 +15,12 @@ namespace mlir::moe {
 
 /// Each reads its configuration; errors are kept in `config`.
 Decoder describeDbrx(Config &config);
+Decoder describeDeepseekV2(Config &config);
+Decoder describeDeepseekV3(Config &config);
+Decoder describeGlm4Moe(Config &config);
 Decoder describeGptOss(Config &config);
 Decoder describeGraniteMoe(Config &config);
+Decoder describeLlama4Text(Config &config);
 Decoder describeMixtral(Config &config);
 Decoder describeOlmoe(Config &config);
 Decoder describeQwen2Moe(Config &config);
@@ -27,6 +31,10 @@ struct Architecture {
   Decoder (*describe)(Config &config);
 };
 llvm::ArrayRef<Architecture> getArchitectures();
+/// For the error about an unknown model_type: which architecture's tensors the
+/// checkpoint has; empty if no one's.
+std::string describeNearest(const llvm::json::Object &config,
+                            const Checkpoint &checkpoint, MLIRContext &context);
 
 /// Defaults that differ between the configuration classes of transformers.
 struct CommonDefaults {
@@ -106,11 +114,13 @@ Decoder makeDecoder(const CommonConfig &common, const Rotary &rotary);
 /// `prefix` as "model.layers.0.".
 DecoderLayer makeLayer(const CommonConfig &common, int64_t index,
                        bool projectionBias, bool outputBias);
+/// Norms q_norm and k_norm of each head, before rotary embedding.
+void setHeadNorms(DecoderLayer &layer, const CommonConfig &common);
 /// Weights divided by their sum, to which `epsilon` is added.
 AttributeMaker<NormalizationAttrInterface> sumToOne(double epsilon);
 /// gate_proj, up_proj and down_proj under `prefix`.
 GatedMLP makeMLP(llvm::StringRef prefix, const CommonConfig &common,
-                 int64_t width);
+                 int64_t width, bool bias = false);
 
 /// What an expert's matrices are called.
 struct ExpertNames {
@@ -128,6 +138,40 @@ Experts makeExperts(llvm::StringRef prefix, const CommonConfig &common,
 void setFusedExperts(Experts &experts, std::string name,
                      std::vector<std::string> gateAndUp,
                      std::vector<std::string> down);
+
+/// Sizes of latent attention, as DeepSeek names them.
+struct LatentConfig {
+  int64_t plainSize, rotarySize, valueSize, latentSize;
+  std::optional<int64_t> queryRank; ///< none: queries are not compressed
+};
+LatentConfig readLatent(Config &config, const CommonConfig &common);
+LatentAttention makeLatentAttention(const DecoderLayer &layer,
+                                    const CommonConfig &common,
+                                    const LatentConfig &latent,
+                                    const Rotary &rotary);
+
+/// Groups of experts, and how many of them a token keeps.
+struct GroupConfig {
+  int64_t groups = 1, kept = 1;
+};
+GroupConfig readGroups(Config &config, const ExpertConfig &experts,
+                       const GroupConfig &defaults);
+double readRoutedScale(Config &config, double otherwise);
+/// How many times the width of a routed expert shared experts have.
+int64_t readSharedExperts(Config &config, int64_t otherwise);
+/// The router chooses among the experts of the kept groups.
+void limitToGroups(Router &router, int64_t slots, const GroupConfig &groups,
+                   GroupScore judge);
+/// One MLP "shared_experts" as wide as `count` experts, without a gate.
+void addSharedExperts(Experts &block, llvm::StringRef prefix,
+                      const CommonConfig &common, int64_t count,
+                      bool bias = false);
+/// Experts chosen as DeepSeek-V3 does: sigmoid scores, with a bias for the
+/// choice, of the groups with the highest sum of two; weights divided by their
+/// sum, times `scale`.
+Experts makeBiasedExperts(llvm::StringRef prefix, const CommonConfig &common,
+                          const ExpertConfig &experts,
+                          const GroupConfig &groups, double scale);
 
 } // namespace mlir::moe
 

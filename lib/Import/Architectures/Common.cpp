@@ -200,12 +200,24 @@ DecoderLayer mlir::moe::makeLayer(const CommonConfig &common, int64_t index,
   return layer;
 }
 
+void mlir::moe::setHeadNorms(DecoderLayer &layer, const CommonConfig &common) {
+  Attention &attention = layer.attention;
+  attention.queryKeyNorm = Attention::QueryKeyNorm::perHead;
+  attention.queryNorm = {layer.prefix + "self_attn.q_norm.weight",
+                         common.headSize, common.epsilon};
+  attention.keyNorm = {layer.prefix + "self_attn.k_norm.weight",
+                       common.headSize, common.epsilon};
+}
+
 GatedMLP mlir::moe::makeMLP(StringRef prefix, const CommonConfig &common,
-                            int64_t width) {
-  std::string name = prefix.str();
-  return {{name + "gate_proj.weight", "", common.hidden, width},
-          {name + "up_proj.weight", "", common.hidden, width},
-          {name + "down_proj.weight", "", width, common.hidden},
+                            int64_t width, bool bias) {
+  auto linear = [&](StringRef name, int64_t inputs, int64_t outputs) -> Linear {
+    std::string full = (prefix + name).str();
+    return {full + ".weight", bias ? full + ".bias" : "", inputs, outputs};
+  };
+  return {linear("gate_proj", common.hidden, width),
+          linear("up_proj", common.hidden, width),
+          linear("down_proj", width, common.hidden),
           {common.activation}};
 }
 
@@ -267,8 +279,12 @@ void mlir::moe::setFusedExperts(Experts &experts, std::string name,
 llvm::ArrayRef<Architecture> mlir::moe::getArchitectures() {
   static constexpr Architecture kArchitectures[] = {
       {"dbrx", describeDbrx},
+      {"deepseek_v2", describeDeepseekV2},
+      {"deepseek_v3", describeDeepseekV3},
+      {"glm4_moe", describeGlm4Moe},
       {"gpt_oss", describeGptOss},
       {"granitemoe", describeGraniteMoe},
+      {"llama4_text", describeLlama4Text},
       {"mixtral", describeMixtral},
       {"olmoe", describeOlmoe},
       {"qwen2_moe", describeQwen2Moe},

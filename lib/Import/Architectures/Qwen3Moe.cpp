@@ -27,13 +27,8 @@ Decoder mlir::moe::describeQwen3Moe(Config &config) {
   decoder.getLayer = [=](int64_t index) {
     DecoderLayer layer =
         makeLayer(common, index, common.attentionBias, common.attentionBias);
-    Attention &attention = layer.attention;
-    attention.window = window;
-    attention.queryKeyNorm = Attention::QueryKeyNorm::perHead;
-    attention.queryNorm = {layer.prefix + "self_attn.q_norm.weight",
-                           common.headSize, common.epsilon};
-    attention.keyNorm = {layer.prefix + "self_attn.k_norm.weight",
-                         common.headSize, common.epsilon};
+    layer.attention.window = window;
+    setHeadNorms(layer, common);
     std::string prefix = layer.prefix + "mlp.";
     if (experts.experts == 0 || !sparse.hasExperts(index))
       layer.feedForward = makeMLP(prefix, common, denseWidth);

@@ -59,13 +59,15 @@ void scaleLlama3(Config &parameters, Rotary &rotary, double original) {
   }
 }
 
+/// How much longer contexts sharpen scores.
+double getScale(double factor, double weight) {
+  return factor <= 1 ? 1.0 : 0.1 * weight * std::log(factor) + 1;
+}
+
 void scaleYarn(Config &parameters, Rotary &rotary, int64_t size, double base,
                double original, int64_t maxContext) {
   double factor =
       parameters.number("factor", maxContext / original, 1e-9, kMaxFactor);
-  auto getScale = [](double scale, double weight) {
-    return scale <= 1 ? 1.0 : 0.1 * weight * std::log(scale) + 1;
-  };
   std::optional<double> attention =
       parameters.optionalNumber("attention_factor");
   double scale = parameters.optionalNumber("mscale").value_or(0);
@@ -158,6 +160,10 @@ Rotary mlir::moe::readRotary(Config &config, int64_t headSize,
     parameters.fail(
         "'rope_type': expected default, linear, llama3 or yarn, got " +
         quoted(type));
+  if (double all = parameters.optionalNumber("mscale_all_dim").value_or(0);
+      all != 0 && type != "default")
+    rotary.scoreScale = std::pow(
+        getScale(parameters.number("factor", 1, 1e-9, kMaxFactor), all), 2);
   if (parameters.failed())
     config.adopt(parameters);
   return rotary;

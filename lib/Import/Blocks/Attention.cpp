@@ -17,15 +17,6 @@ using namespace mlir::moe;
 
 namespace {
 
-/// [tokens, heads * size] seen as [tokens, heads, size].
-Value splitHeads(ImplicitLocOpBuilder &builder, Value rows, int64_t heads,
-                 int64_t size) {
-  auto type = RankedTensorType::get({ShapedType::kDynamic, heads, size},
-                                    builder.getF32Type());
-  return tensor::ExpandShapeOp::create(
-      builder, type, rows, ArrayRef<ReassociationIndices>{{0}, {1, 2}});
-}
-
 Value clip(ImplicitLocOpBuilder &builder, Value rows, double bound) {
   Value high = arith::ConstantOp::create(
       builder, builder.getF32FloatAttr(static_cast<float>(bound)));
@@ -40,6 +31,23 @@ Value clip(ImplicitLocOpBuilder &builder, Value rows, double bound) {
 }
 
 } // namespace
+
+Value mlir::moe::buildSplitHeads(ImplicitLocOpBuilder &builder, Value rows,
+                                 int64_t heads, int64_t size) {
+  auto type = RankedTensorType::get({ShapedType::kDynamic, heads, size},
+                                    builder.getF32Type());
+  return tensor::ExpandShapeOp::create(
+      builder, type, rows, ArrayRef<ReassociationIndices>{{0}, {1, 2}});
+}
+
+Value mlir::moe::buildJoinedHeads(ImplicitLocOpBuilder &builder, Value x) {
+  auto type = cast<RankedTensorType>(x.getType());
+  auto flat = RankedTensorType::get(
+      {ShapedType::kDynamic, type.getDimSize(1) * type.getDimSize(2)},
+      builder.getF32Type());
+  return tensor::CollapseShapeOp::create(
+      builder, flat, x, ArrayRef<ReassociationIndices>{{0}, {1, 2}});
+}
 
 /// The core of `attention`.
 static CachedAttention getCore(const Attention &attention) {
@@ -80,10 +88,11 @@ Value mlir::moe::buildAttention(FunctionScope &scope, Value rows,
     key = clip(builder, key, *attention.clip);
     value = clip(builder, value, *attention.clip);
   }
-  query = splitHeads(builder, query, attention.heads, attention.headSize);
-  key = splitHeads(builder, key, attention.keyValueHeads, attention.headSize);
-  value =
-      splitHeads(builder, value, attention.keyValueHeads, attention.headSize);
+  query = buildSplitHeads(builder, query, attention.heads, attention.headSize);
+  key = buildSplitHeads(builder, key, attention.keyValueHeads,
+                        attention.headSize);
+  value = buildSplitHeads(builder, value, attention.keyValueHeads,
+                          attention.headSize);
   normalise(Attention::QueryKeyNorm::perHead);
   if (attention.rotary != RotaryLayout::none) {
     query = buildRotary(scope, query, state.rotary, attention.rotary);
@@ -102,10 +111,5 @@ Value mlir::moe::buildAttention(FunctionScope &scope, Value rows,
     sinks = buildWidenedTensor(
         builder, scope.getWeight(attention.sinks, {attention.heads}));
   Value heads = buildCachedAttention(scope, query, sinks, state, core);
-  auto flat = RankedTensorType::get(
-      {ShapedType::kDynamic, attention.heads * attention.headSize},
-      builder.getF32Type());
-  Value joined = tensor::CollapseShapeOp::create(
-      builder, flat, heads, ArrayRef<ReassociationIndices>{{0}, {1, 2}});
-  return buildLinear(scope, joined, attention.output);
+  return buildLinear(scope, buildJoinedHeads(builder, heads), attention.output);
 }

@@ -84,6 +84,7 @@ enum class RotaryLayout { none, halves, pairs };
 struct Rotary {
   std::vector<float> inverseFrequencies;
   float scaling = 1;
+  double scoreScale = 1; ///< for models that multiply scores as well
 };
 struct RotaryTables {
   Value cosine, sine; ///< [tokens, half the entries that turn]
@@ -188,6 +189,42 @@ std::vector<CacheShape> getCaches(const Attention &attention);
 Value buildAttention(FunctionScope &scope, Value rows, AttentionState &state,
                      const Attention &attention);
 
+/// [tokens, heads * size] seen as [tokens, heads, size], and back.
+Value buildSplitHeads(ImplicitLocOpBuilder &builder, Value rows, int64_t heads,
+                      int64_t size);
+Value buildJoinedHeads(ImplicitLocOpBuilder &builder, Value x);
+
+//===----------------------------------------------------------------------===//
+// LatentAttention.cpp: multi-head latent attention; HeadProducts.cpp
+//===----------------------------------------------------------------------===//
+
+/// Products of each head of `x` [tokens, heads, inputs] with its matrix of
+/// `bank` [heads, outputs, inputs]: [tokens, heads, outputs].
+Value buildHeadProducts(FunctionScope &scope, Value x, const Weight &bank,
+                        int64_t outputs);
+
+/// Keys and values of all heads are made from one latent row a token; keys have
+/// entries that turn beside it, the same for all heads.
+struct LatentAttention {
+  int64_t heads = 0;
+  int64_t plainSize = 0, rotarySize = 0; ///< entries of a query that do not
+                                         ///< turn, and that do
+  int64_t valueSize = 0, latentSize = 0;
+  std::optional<Linear> queryDown; ///< queries are made from the norm of this;
+                                   ///< none: from the rows
+  RMSNorm queryNorm;
+  Linear query;  ///< to [heads * (plain + rotary)]
+  Linear latent; ///< to [latent + rotary]
+  RMSNorm latentNorm;
+  std::string expansion; ///< of the latent: [heads * (plain + value), latent]
+  Linear output;         ///< from [heads * value]
+  RotaryLayout rotary = RotaryLayout::pairs;
+  double scale = 1; ///< of the scores
+};
+std::vector<CacheShape> getCaches(const LatentAttention &attention);
+Value buildAttention(FunctionScope &scope, Value rows, AttentionState &state,
+                     const LatentAttention &attention);
+
 //===----------------------------------------------------------------------===//
 // MLP.cpp, Router.cpp, Experts.cpp
 //===----------------------------------------------------------------------===//
@@ -235,6 +272,8 @@ struct Router {
                              ///< choice alone; empty: none
   AttributeMaker<SelectionPolicyAttrInterface> policy;
   AttributeMaker<ScoreAttrInterface> score = made<SoftmaxAttr>();
+  /// What the logits of the chosen weigh; null: their scores.
+  AttributeMaker<ScoreAttrInterface> weigh = {};
   AttributeMaker<NormalizationAttrInterface> normalization = made<KeepAttr>();
   double scale = 1; ///< of the weights
 };
@@ -254,6 +293,8 @@ struct Experts {
   /// Banks [experts, width], of down [experts, hidden]; empty: none.
   Weight gateBias = {}, upBias = {}, downBias = {};
   Gating gating = {};
+  bool weighsInputs = false; ///< weights scale what experts get, and what they
+                             ///< give is summed as it is
   std::optional<SharedExpert> shared;
 };
 Value buildExperts(FunctionScope &scope, Value rows, const Experts &experts);

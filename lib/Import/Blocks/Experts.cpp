@@ -15,6 +15,20 @@ using namespace mlir::moe;
 
 namespace {
 
+/// Each row times its own weight.
+Value buildScaledRows(ImplicitLocOpBuilder &builder, Value rows,
+                      Value weights) {
+  Value empty = tensor::EmptyOp::create(
+      builder, tensor::getMixedSizes(builder, builder.getLoc(), rows),
+      builder.getF32Type());
+  AffineMap full = builder.getMultiDimIdentityMap(2);
+  return buildGeneric(builder, {rows, weights}, empty,
+                      {full, full.dropResult(1), full}, /*reductions=*/0,
+                      [](OpBuilder &b, Location loc, ValueRange x) -> Value {
+                        return arith::MulFOp::create(b, loc, x[0], x[1]);
+                      });
+}
+
 Value buildRouted(FunctionScope &scope, Value rows, Value routing,
                   const Experts &experts) {
   FunctionScope::Block block(scope, "experts");
@@ -38,9 +52,16 @@ Value buildRouted(FunctionScope &scope, Value rows, Value routing,
   add(experts.down, {experts.hidden, experts.width}, weights.down);
   add(experts.downBias, {experts.hidden}, weights.downBias);
 
+  MLIRContext *context = builder.getContext();
+  CombineAttrInterface combine = WeightedSumAttr::get(context);
+  if (experts.weighsInputs)
+    combine = SumAttr::get(context);
   auto op = ExpertsOp::create(builder, rows.getType(), rows, routing, banks,
-                              WeightedSumAttr::get(builder.getContext()));
+                              combine, experts.weighsInputs);
   SmallVector<Type> types{rows.getType()};
+  if (experts.weighsInputs)
+    types.push_back(
+        RankedTensorType::get({ShapedType::kDynamic}, builder.getF32Type()));
   for (Value bank : banks)
     llvm::append_range(types, cast<BankType>(bank.getType()).getExpertTypes());
   OpBuilder::InsertionGuard guard(builder);
@@ -48,10 +69,12 @@ Value buildRouted(FunctionScope &scope, Value rows, Value routing,
       &op.getBodies().front(), {}, types,
       SmallVector<Location>(types.size(), builder.getLoc()));
   for (auto [part, argument] :
-       llvm::zip_equal(parts, body->getArguments().drop_front()))
+       llvm::zip_equal(parts, body->getArguments().take_back(parts.size())))
     *part = argument;
-  Value result =
-      buildGatedMLP(builder, body->getArgument(0), weights, experts.gating);
+  Value input = body->getArgument(0);
+  if (experts.weighsInputs)
+    input = buildScaledRows(builder, input, body->getArgument(1));
+  Value result = buildGatedMLP(builder, input, weights, experts.gating);
   YieldOp::create(builder, result);
   return op.getResult();
 }

@@ -20,8 +20,14 @@ Value mlir::moe::buildRouter(FunctionScope &scope, Value rows,
     bias = buildWidenedTensor(
         builder,
         scope.getWeight(router.selectionBias, {router.projection.outputs}));
+  Value weigh;
+  if (router.weigh)
+    weigh =
+        router.weigh(context).buildScores(builder, builder.getLoc(), logits);
   return SelectOp::create(
-      builder, logits, bias, router.policy(context), router.score(context),
-      router.normalization(context),
-      builder.getF32FloatAttr(static_cast<float>(router.scale)));
+      builder, logits, bias, weigh, /*parameters=*/ValueRange(),
+      /*parameter_names=*/ArrayAttr(), router.policy(context),
+      router.score(context), router.normalization(context),
+      builder.getF32FloatAttr(static_cast<float>(router.scale)),
+      ScopeAttr::get(context, Scope::token));
 }
