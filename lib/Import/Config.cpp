@@ -150,6 +150,28 @@ std::vector<int64_t> Config::integers(StringRef key, int64_t min, int64_t max) {
   return result;
 }
 
+std::vector<double> Config::numbers(StringRef key, double min, double max) {
+  std::vector<double> result;
+  const llvm::json::Value *value = find(key);
+  if (!value)
+    return result;
+  const llvm::json::Array *array = value->getAsArray();
+  if (!array) {
+    fail("'" + key + "': expected a list of numbers, got " + show(*value));
+    return result;
+  }
+  for (const llvm::json::Value &item : *array) {
+    std::optional<double> number = item.getAsNumber();
+    if (!number || !(*number >= min && *number <= max)) {
+      fail("'" + key + "': expected numbers from " + range(min, max) +
+           ", got " + show(item));
+      return {};
+    }
+    result.push_back(*number);
+  }
+  return result;
+}
+
 std::optional<std::vector<std::string>> Config::texts(StringRef key) {
   const llvm::json::Value *value = find(key);
   if (!value)

@@ -39,6 +39,8 @@ public:
   std::string text(Keys keys, llvm::StringRef otherwise);
   /// A list of whole numbers, or one alone; absent or null: empty.
   std::vector<int64_t> integers(llvm::StringRef key, int64_t min, int64_t max);
+  /// A list of numbers; absent or null: empty.
+  std::vector<double> numbers(llvm::StringRef key, double min, double max);
   /// A list of texts; absent or null: none.
   std::optional<std::vector<std::string>> texts(llvm::StringRef key);
   /// The object under the first key that is present and not null, as a

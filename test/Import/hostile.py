@@ -144,6 +144,13 @@ config_case("model_type_with_more_tensors", "got 'new'; it has the tensors of 'g
 config_case("model_type_with_other_tensors", "got 'new'\n", kind="qwen3_moe", model_type="new", hidden_size=54)
 config_case("dense_layer_beyond", "'mlp_only_layers'", kind="qwen3_moe", mlp_only_layers=[7])
 config_case("sparse_step_zero", "'decoder_sparse_step'", kind="qwen3_moe", decoder_sparse_step=0)
+config_case("norm_order", "'ffn_config': 'moe_normalize_expert_weights': expected 1, 2 or null, got 3", kind="dbrx",
+            ffn_config={"ffn_hidden_size": 37, "moe_num_experts": 7, "moe_normalize_expert_weights": 3})
+config_case("nested_text", "'attn_config': expected an object", kind="dbrx", attn_config="x")
+config_case("nested_activation", "'ffn_act_fn': 'name': expected gelu, ", kind="dbrx", ffn_config={"ffn_act_fn": {"name": "x"}})
+config_case("tied_dbrx", "'tie_word_embeddings': expected false for dbrx", kind="dbrx", tie_word_embeddings=True)
+config_case("logits_scaling_zero", "'logits_scaling': expected another number than 0", kind="granitemoe", logits_scaling=0)
+config_case("window_missing", "'sliding_window': expected a number, since layer 0 has a window", kind="gpt_oss", sliding_window=None)
 config_case("quantized", "'quantization_config': expected a checkpoint in F32, F16 or BF16, got one quantized by 'mxfp4'",
             quantization_config={"quant_method": "mxfp4"})
 config_case("quantized_text", "'quantization_config': expected an object", quantization_config="mxfp4")

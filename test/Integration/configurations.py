@@ -3,13 +3,14 @@
 configurations.py TOOLS SCRATCH CASE... [-- MOE_COMPILE_FLAG...]
 """
 import os
-import shutil
 
 import numpy as np
 
 import harness
 from harness import Failure
+import fused
 from decoder import Decoder
+from fused import FusedDecoder
 from make_checkpoint import make
 
 YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "beta_fast": 32.0, "beta_slow": 1.0,
@@ -18,6 +19,29 @@ YARN = {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16, "
 # Each case differs from the defaults of make_checkpoint (hidden size 52, expert width 37, 7 experts: multiples of
 # nothing) in what its name says. `tokens` is the length of the prompt.
 CASES = {
+    "granitemoe-odd-sizes": dict(kind="granitemoe"),
+    "granitemoe-top-1-biases": dict(kind="granitemoe", num_experts_per_tok=1, attention_bias=True, hidden_act="gelu",
+                                    storage="f16", modern=True, drop=["embedding_multiplier", "logits_scaling"]),
+    "granitemoe-all-experts-tied": dict(kind="granitemoe", num_experts_per_tok=7, tie_word_embeddings=True,
+                                        hidden_act="gelu_pytorch_tanh", storage="bf16"),
+    "dbrx-odd-sizes": dict(kind="dbrx"),
+    "dbrx-top-1-kept": dict(kind="dbrx", attn_config={"kv_n_heads": 2}, storage="f16", shards=2, ffn_config={
+        "ffn_hidden_size": 37, "moe_num_experts": 7, "moe_top_k": 1, "moe_normalize_expert_weights": None,
+        "ffn_act_fn": {"name": "relu"}}),
+    "dbrx-all-experts": dict(kind="dbrx", storage="bf16", modern=True, ffn_config={
+        "ffn_hidden_size": 33, "moe_num_experts": 5, "moe_top_k": 5, "ffn_act_fn": {"name": "quick_gelu"}}),
+    "phimoe-odd-sizes": dict(kind="phimoe"),
+    "phimoe-two-experts-no-biases": dict(kind="phimoe", num_local_experts=2, attention_bias=False, lm_head_bias=False,
+                                         router_jitter_noise=0.0, storage="f16"),
+    "phimoe-window-3": dict(kind="phimoe", sliding_window=3, num_local_experts=16, num_experts_per_tok=1, modern=True,
+                            storage="bf16", tokens=161),
+    "gpt_oss-odd-sizes": dict(kind="gpt_oss"),
+    "gpt_oss-top-1-window-3": dict(kind="gpt_oss", sliding_window=3, num_experts_per_tok=1, num_hidden_layers=3,
+                                   rope_scaling={"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16},
+                                   storage="f16", tokens=161),
+    "gpt_oss-all-experts-full": dict(kind="gpt_oss", layer_types=["full_attention"] * 2, num_experts_per_tok=7,
+                                     attention_bias=False, tie_word_embeddings=True, storage="bf16", modern=True,
+                                     drop=["rope_parameters", "swiglu_limit"]),
     "mixtral-odd-sizes": dict(kind="mixtral"),
     "mixtral-one-expert": dict(kind="mixtral", num_local_experts=1, num_experts_per_tok=1),
     "mixtral-64-experts": dict(kind="mixtral", num_local_experts=64, num_experts_per_tok=5, tokens=161),
@@ -87,11 +111,10 @@ def drop_keys(folder, keys):
 def test_case(tools, scratch, name, flags):
     case = dict(CASES[name])
     tokens, dropped = case.pop("tokens", 37), case.pop("drop", [])
-    shutil.rmtree(scratch, ignore_errors=True)
     folder = os.path.join(scratch, "checkpoint")
     make(folder, seed=SEED, **case)
     drop_keys(folder, dropped)
-    decoder = Decoder(folder)
+    decoder = FusedDecoder(folder) if case["kind"] in fused.KINDS else Decoder(folder)
     prompt = np.random.default_rng(SEED).integers(3, decoder.config["vocab_size"], tokens)
     want, _ = decoder.forward(prompt)
     program = harness.compile_program(tools, folder, os.path.join(scratch, "program"), flags)
@@ -111,18 +134,5 @@ def test_case(tools, scratch, name, flags):
     print(f"{name}: error {error:.1e}, {clear} greedy tokens and all bits the same")
 
 
-def test(tools, scratch, arguments):
-    split = arguments.index("--") if "--" in arguments else len(arguments)
-    names, flags = arguments[:split], arguments[split + 1 :]
-    unknown = [name for name in names if name not in CASES]
-    if unknown or not names:
-        raise Failure(f"unknown cases {unknown}, expected some of: {' '.join(CASES)}")
-    for name in names:
-        try:
-            test_case(tools, os.path.join(scratch, name), name, flags)
-        except Failure as failure:
-            raise Failure(f"{name} (seed {SEED}, {CASES[name]}): {failure}") from None
-
-
 if __name__ == "__main__":
-    harness.main(test, __doc__)
+    harness.main_of_cases(CASES, SEED, test_case, __doc__)

@@ -4,6 +4,7 @@ Uses the project as a user does, through moe-compile and the command lines of th
 """
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 
@@ -146,3 +147,24 @@ def main(test, usage):
         print(failure, file=sys.stderr)
         print("to run it again: " + shlex.join([sys.executable, *sys.argv]), file=sys.stderr)
         sys.exit(1)
+
+
+def main_of_cases(cases, seed, test_case, usage):
+    """Runs test_case(tools, folder, name, flags) for the cases named before a --; flags of moe-compile follow it."""
+
+    def test(tools, scratch, arguments):
+        split = arguments.index("--") if "--" in arguments else len(arguments)
+        names, flags = arguments[:split], arguments[split + 1 :]
+        unknown = [name for name in names if name not in cases]
+        if unknown or not names:
+            raise Failure(f"unknown cases {unknown}, expected some of: {' '.join(cases)}")
+        for name in names:
+            folder = os.path.join(scratch, name)
+            shutil.rmtree(folder, ignore_errors=True)
+            os.makedirs(folder)
+            try:
+                test_case(tools, folder, name, flags)
+            except Failure as failure:
+                raise Failure(f"{name} (seed {seed}, {cases[name]}): {failure}") from None
+
+    main(test, usage)

@@ -8,12 +8,11 @@ their gated product of at most H^2, the output of at most H^2 F, and what a toke
 `check_bound` holds below 2^24: every partial sum in any order is an integer that float32 holds.
 """
 import os
-import shutil
 
 import numpy as np
 
 import harness
-from harness import Failure, safetensors
+from harness import safetensors
 
 # The experts, as both layers below have them: relu(gate) * up, then down.
 EXPERTS = """
@@ -181,8 +180,6 @@ def test_case(tools, scratch, name, flags):
     H, F, E, k = (sizes[key] for key in "HFEk")
     rng = np.random.default_rng(SEED)
     bank = {"gate": small(rng, E, F, H), "up": small(rng, E, F, H), "down": small(rng, E, H, F), "router": small(rng, E, H)}
-    shutil.rmtree(scratch, ignore_errors=True)
-    os.makedirs(scratch)
     source, weights_file = os.path.join(scratch, "layer.mlir"), os.path.join(scratch, "weights.safetensors")
     with open(source, "w") as file:
         file.write(layer_text(**sizes))
@@ -214,18 +211,5 @@ def test_case(tools, scratch, name, flags):
     print(f"{name}: {checks} results exact")
 
 
-def test(tools, scratch, arguments):
-    split = arguments.index("--") if "--" in arguments else len(arguments)
-    names, flags = arguments[:split], arguments[split + 1 :]
-    unknown = [name for name in names if name not in CASES]
-    if unknown or not names:
-        raise Failure(f"unknown cases {unknown}, expected some of: {' '.join(CASES)}")
-    for name in names:
-        try:
-            test_case(tools, os.path.join(scratch, name), name, flags)
-        except Failure as failure:
-            raise Failure(f"{name} (seed {SEED}, {CASES[name]}): {failure}") from None
-
-
 if __name__ == "__main__":
-    harness.main(test, __doc__)
+    harness.main_of_cases(CASES, SEED, test_case, __doc__)

@@ -310,7 +310,7 @@ def check(decoder, folder, tolerance):
     return same and max(errors.values()) <= tolerance
 
 
-def main():
+def main(make=Decoder):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder")
     parser.add_argument("--tokens")
@@ -320,7 +320,7 @@ def main():
     parser.add_argument("--tolerance", type=float, default=2e-6)
     parser.add_argument("--float32", action="store_true")
     options = parser.parse_args()
-    decoder = Decoder(options.folder, np.float32 if options.float32 else np.float64)
+    decoder = make(options.folder, np.float32 if options.float32 else np.float64)
     if options.check:
         sys.exit(0 if check(decoder, options.folder, options.tolerance) else 1)
     tokens = np.load(options.tokens)

@@ -13,6 +13,7 @@ import sys
 import numpy as np
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import fused
 import tensors as safetensors
 from decoder import complete
 
@@ -49,6 +50,7 @@ KINDS = {
                     "interleave_moe_layer_step": 1, "attention_chunk_size": 16, "no_rope_layer_interval": 2,
                     "use_qk_norm": True, "attn_temperature_tuning": True, "floor_scale": 4, "attn_scale": 0.3},
 }
+KINDS.update(fused.KINDS)
 TORCH_TYPES = {"f32": "float32", "f16": "float16", "bf16": "bfloat16"}
 
 
@@ -99,6 +101,8 @@ def weighed_inputs(out, name, layer, c, mlp):
 
 def shapes(config):
     """Name -> shape of every tensor of the checkpoint, in the order of computation."""
+    if config["model_type"] in fused.KINDS:
+        return fused.shapes(config)
     c, kind = complete(config), config["model_type"]
     hidden, size = c["hidden_size"], c["head_dim"]
     q, kv = c["num_attention_heads"] * size, c["num_key_value_heads"] * size

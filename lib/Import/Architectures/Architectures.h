@@ -23,6 +23,7 @@ Decoder describeGraniteMoe(Config &config);
 Decoder describeLlama4Text(Config &config);
 Decoder describeMixtral(Config &config);
 Decoder describeOlmoe(Config &config);
+Decoder describePhimoe(Config &config);
 Decoder describeQwen2Moe(Config &config);
 Decoder describeQwen3Moe(Config &config);
 
@@ -128,10 +129,13 @@ struct ExpertNames {
 };
 /// A router "gate" by softmax and experts under `prefix`, as
 /// "model.layers.0.mlp.": one tensor per expert and matrix,
-/// "experts.0.gate_proj.weight", or fused as transformers 5 has them in memory,
-/// "experts.gate_up_proj" and "experts.down_proj".
+/// "experts.0.gate_proj.weight", or fused, "experts.gate_up_proj" and
+/// "experts.down_proj".
 Experts makeExperts(llvm::StringRef prefix, const CommonConfig &common,
                     const ExpertConfig &experts, const ExpertNames &names = {});
+/// Also reads the names under `prefix` that transformers 5 has in memory.
+void acceptFusedExperts(Experts &experts, const std::string &prefix,
+                        llvm::StringRef router);
 /// Makes the experts read one tensor [experts, 2 width, hidden], gate before
 /// up, and one [experts, hidden, width]; of several names the first that the
 /// checkpoint has counts. `name` begins those of the weights.

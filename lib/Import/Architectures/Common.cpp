@@ -246,23 +246,36 @@ Experts mlir::moe::makeExperts(StringRef prefix, const CommonConfig &common,
   result.hidden = common.hidden;
   result.width = experts.width;
   result.gating.activation = common.activation;
-  name += "experts.";
-  setFusedExperts(result, name + "gate_up_proj", {name + "gate_up_proj"},
-                  {name + "down_proj"});
-  auto separate = [&](Weight &bank, StringRef matrix, int64_t rows,
-                      int64_t columns) {
+  auto separate = [&](StringRef matrix, int64_t rows,
+                      int64_t columns) -> Weight {
     std::vector<std::string> tensors;
     for (int64_t expert = 0; expert < experts.experts; ++expert)
       tensors.push_back(
-          (name + Twine(expert) + "." + matrix + ".weight").str());
-    bank = {(name + matrix + ".weight").str(),
-            whereStored(name + "gate_up_proj", bank.recipe,
-                        stackOf(tensors, {rows, columns}))};
+          (name + "experts." + Twine(expert) + "." + matrix + ".weight").str());
+    return {(name + "experts." + matrix + ".weight").str(),
+            stackOf(tensors, {rows, columns})};
   };
-  separate(result.gate, names.gate, experts.width, common.hidden);
-  separate(result.up, names.up, experts.width, common.hidden);
-  separate(result.down, names.down, common.hidden, experts.width);
+  result.gate = separate(names.gate, experts.width, common.hidden);
+  result.up = separate(names.up, experts.width, common.hidden);
+  result.down = separate(names.down, common.hidden, experts.width);
+  acceptFusedExperts(result, name, "gate");
   return result;
+}
+
+void mlir::moe::acceptFusedExperts(Experts &experts, const std::string &prefix,
+                                   StringRef router) {
+  std::string both = prefix + "experts.gate_up_proj";
+  Experts fused = experts;
+  setFusedExperts(fused, both, {both}, {prefix + "experts.down_proj"});
+  for (Weight Experts::*bank : {&Experts::gate, &Experts::up, &Experts::down})
+    (experts.*bank).recipe =
+        whereStored(both, (fused.*bank).recipe, (experts.*bank).recipe);
+  Linear &projection = experts.router.projection;
+  std::string name = (prefix + router + ".weight").str();
+  if (projection.weight.name != name)
+    projection.weight.recipe =
+        tensorNamed({projection.weight.name, name},
+                    {projection.outputs, projection.inputs});
 }
 
 void mlir::moe::setFusedExperts(Experts &experts, std::string name,
@@ -287,6 +300,7 @@ llvm::ArrayRef<Architecture> mlir::moe::getArchitectures() {
       {"llama4_text", describeLlama4Text},
       {"mixtral", describeMixtral},
       {"olmoe", describeOlmoe},
+      {"phimoe", describePhimoe},
       {"qwen2_moe", describeQwen2Moe},
       {"qwen3_moe", describeQwen3Moe},
   };

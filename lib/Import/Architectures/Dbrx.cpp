@@ -28,16 +28,16 @@ CommonConfig readSizes(Config &config, Config &attention) {
   return common;
 }
 
-/// Scores of the selected divided by their norm of that order; null: kept.
-AttributeMaker<NormalizationAttrInterface> readNormalization(Config &config) {
+/// Scores of the selected are divided by their norm of an order; null: kept.
+double readNormOrder(Config &config) {
   llvm::StringRef key = "moe_normalize_expert_weights";
   if (config.isNull(key))
-    return made<KeepAttr>();
+    return 0;
   double order = config.number(key, 1, -1e9, 1e9);
-  if (order != 1)
-    config.fail("'" + key + "': expected 1 or null, got " +
+  if (order != 1 && order != 2)
+    config.fail("'" + key + "': expected 1, 2 or null, got " +
                 Twine(std::to_string(order)));
-  return sumToOne(0);
+  return order;
 }
 
 /// Rows of the projection that all heads share.
@@ -60,17 +60,17 @@ Decoder mlir::moe::describeDbrx(Config &config) {
   experts.experts = feedForward.integer({"moe_num_experts"}, 4, 1, kMaxExperts);
   experts.slots = feedForward.integer({"moe_top_k"}, 1, 1, experts.experts);
   experts.width = feedForward.integer({"ffn_hidden_size"}, 3584, 1, kMaxSize);
-  AttributeMaker<NormalizationAttrInterface> normalization =
-      readNormalization(feedForward);
+  double order = readNormOrder(feedForward);
   Config activation = feedForward.section("ffn_act_fn");
   common.activation = readActivation(activation, "name");
   feedForward.adopt(activation);
+  // Files of transformers 4 have the base in the inner object.
+  double base = attention.number("rope_theta", 1e4, 1e-6, 1e18);
   config.adopt(attention);
   config.adopt(feedForward);
 
-  Decoder decoder =
-      makeDecoder(common, readRotary(config, common.headSize, common.maxContext,
-                                     /*defaultBase=*/1e4));
+  Decoder decoder = makeDecoder(
+      common, readRotary(config, common.headSize, common.maxContext, base));
   auto norm = [=](std::string name) -> RMSNorm {
     return {name + ".weight", common.hidden, common.epsilon, /*centered=*/true};
   };
@@ -99,7 +99,9 @@ Decoder mlir::moe::describeDbrx(Config &config) {
     prefix = layer.prefix + "ffn.";
     Experts moe = makeExperts(prefix, common, experts);
     moe.router.projection.weight = prefix + "router.layer.weight";
-    moe.router.normalization = normalization;
+    if (order == 1)
+      moe.router.normalization = sumToOne(0);
+    moe.router.unitLength = order == 2;
     auto stacked = [&](const char *name) -> Weight {
       std::string full = prefix + "experts.mlp." + name;
       int64_t count = experts.experts, width = experts.width;

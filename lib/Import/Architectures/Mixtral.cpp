@@ -24,8 +24,10 @@ Decoder mlir::moe::describeMixtral(Config &config) {
     DecoderLayer layer = makeLayer(common, index, /*projectionBias=*/false,
                                    /*outputBias=*/false);
     layer.attention.window = window;
-    layer.feedForward = makeExperts(layer.prefix + "block_sparse_moe.", common,
-                                    experts, {"w1", "w3", "w2"});
+    Experts block = makeExperts(layer.prefix + "block_sparse_moe.", common,
+                                experts, {"w1", "w3", "w2"});
+    acceptFusedExperts(block, layer.prefix + "mlp.", "gate");
+    layer.feedForward = block;
     return layer;
   };
   return decoder;

@@ -275,7 +275,9 @@ struct Router {
   /// What the logits of the chosen weigh; null: their scores.
   AttributeMaker<ScoreAttrInterface> weigh = {};
   AttributeMaker<NormalizationAttrInterface> normalization = made<KeepAttr>();
-  double scale = 1; ///< of the weights
+  double scale = 1;        ///< of the weights
+  bool unitLength = false; ///< at last, weights are divided by the root of the
+                           ///< sum of their squares
 };
 Value buildRouter(FunctionScope &scope, Value rows, const Router &router);
 

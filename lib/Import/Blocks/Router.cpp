@@ -6,8 +6,32 @@
 
 #include "Blocks.h"
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+
 using namespace mlir;
 using namespace mlir::moe;
+
+/// The same choice with each token's weights divided by the root of the sum of
+/// their squares.
+static Value buildUnitLength(ImplicitLocOpBuilder &builder, Value routing) {
+  Location loc = builder.getLoc();
+  auto parts = RoutingPartsOp::create(builder, routing);
+  Value squares = buildRowReduction(
+      builder, loc, parts.getWeights(), builder.getF32FloatAttr(0.0f),
+      [](OpBuilder &b, Location loc, ValueRange x) -> Value {
+        Value square = arith::MulFOp::create(b, loc, x[0], x[0]);
+        return arith::AddFOp::create(b, loc, square, x[1]);
+      });
+  Value weights =
+      buildWithRow(builder, loc, parts.getWeights(), squares,
+                   [](OpBuilder &b, Location loc, ValueRange x) -> Value {
+                     Value length = math::SqrtOp::create(b, loc, x[1]);
+                     return arith::DivFOp::create(b, loc, x[0], length);
+                   });
+  return MakeRoutingOp::create(builder, routing.getType(), parts.getIds(),
+                               weights);
+}
 
 Value mlir::moe::buildRouter(FunctionScope &scope, Value rows,
                              const Router &router) {
@@ -24,10 +48,11 @@ Value mlir::moe::buildRouter(FunctionScope &scope, Value rows,
   if (router.weigh)
     weigh =
         router.weigh(context).buildScores(builder, builder.getLoc(), logits);
-  return SelectOp::create(
+  Value routing = SelectOp::create(
       builder, logits, bias, weigh, /*parameters=*/ValueRange(),
       /*parameter_names=*/ArrayAttr(), router.policy(context),
       router.score(context), router.normalization(context),
       builder.getF32FloatAttr(static_cast<float>(router.scale)),
       ScopeAttr::get(context, Scope::token));
+  return router.unitLength ? buildUnitLength(builder, routing) : routing;
 }
