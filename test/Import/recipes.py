@@ -13,7 +13,7 @@ import numpy as np
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "Reference"))
 import tensors as safetensors
 
-COMPILER, SCRATCH = sys.argv[1], os.path.abspath(sys.argv[2])
+COMPILER, SCRATCH, FLAGS = sys.argv[1], os.path.abspath(sys.argv[2]), sys.argv[3:]
 RNG = np.random.default_rng(0)
 SOURCES = {
     "a": RNG.standard_normal((70, 13)).astype(np.float32),
@@ -127,7 +127,7 @@ def main():
     safetensors.save(at("weights.safetensors"), SOURCES)
     with open(at("program.mlir"), "w") as file:
         file.write(program())
-    subprocess.run([COMPILER, at("program.mlir"), f"--weights={at('weights.safetensors')}", "--moe-reference", "-o", at("program")], check=True)
+    subprocess.run([COMPILER, at("program.mlir"), f"--weights={at('weights.safetensors')}", *FLAGS, "-o", at("program")], check=True)
     safetensors.save(at("in.safetensors"), {"zero": np.zeros(1, np.float32)})
     for name, (_, value) in RECIPES.items():
         command = [at("program"), "--function", "read_" + name, "--inputs", at("in.safetensors"), "--outputs", at("out.safetensors")]

@@ -63,7 +63,12 @@ struct Flags {
 std::string getCompilerVersion() { return "moe-compile " MOE_VERSION " (LLVM " LLVM_VERSION_STRING ")"; }
 
 [[noreturn]] static void fail(const llvm::Twine &message) {
-  llvm::errs() << "moe-compile: error: " << message << '\n';
+  std::string line = message.str();
+  // Flags are shown as they were given, but for what would change the terminal.
+  for (char &c : line)
+    if (!llvm::isPrint(c))
+      c = '?';
+  llvm::errs() << "moe-compile: error: " << line << '\n';
   exit(1);
 }
 

@@ -23,6 +23,7 @@
 #include "llvm/Support/Path.h"
 
 #include <chrono>
+#include <csignal>
 
 using namespace mlir;
 using namespace mlir::moe;
@@ -259,6 +260,8 @@ llvm::Error Compiler::compile() {
 
 int main(int argc, char **argv) {
   llvm::InitLLVM initialize(argc, argv);
+  // A file that may not grow is an error of writing, and no reason to end at once.
+  std::signal(SIGXFSZ, SIG_IGN);
   CompileOptions options = parseCommandLine(argc, argv);
   std::string tool = llvm::sys::fs::getMainExecutable(argv[0], reinterpret_cast<void *>(&main));
   llvm::Error error = Compiler(options, tool).compile();

@@ -15,6 +15,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
 
 namespace mlir::moe {
 #define GEN_PASS_DEF_PRIVATEBUFFERSPASS
@@ -47,6 +48,46 @@ static bool escapes(memref::AllocOp alloc, scf::ParallelOp loop) {
     }
   }
   return false;
+}
+
+/// The buffer that `memref` is a view of, as far as that is visible. Loops update the buffers they carry in place.
+static Value findBuffer(Value memref) {
+  while (true) {
+    if (auto view = memref.getDefiningOp<ViewLikeOpInterface>())
+      memref = view.getViewSource();
+    else if (auto loop = memref.getDefiningOp<scf::ForOp>())
+      memref = loop.getInitArgs()[cast<OpResult>(memref).getResultNumber()];
+    else if (auto argument = dyn_cast<BlockArgument>(memref);
+             auto loop = argument ? dyn_cast<scf::ForOp>(argument.getOwner()->getParentOp()) : scf::ForOp())
+      memref = loop.getTiedLoopInit(argument)->get();
+    else
+      return memref;
+  }
+}
+
+/// An operation in `loop` that may write to `buffer`, or null.
+static Operation *findWriter(scf::ParallelOp loop, Value buffer) {
+  Operation *writer = nullptr;
+  loop.walk([&](Operation *op) {
+    auto touches = [&](Value value) {
+      return value && isa<BaseMemRefType>(value.getType()) && findBuffer(value) == buffer;
+    };
+    bool writes = false;
+    if (auto effects = dyn_cast<MemoryEffectOpInterface>(op)) {
+      SmallVector<MemoryEffects::EffectInstance> instances;
+      effects.getEffects(instances);
+      writes = llvm::any_of(instances, [&](MemoryEffects::EffectInstance &effect) {
+        return isa<MemoryEffects::Write>(effect.getEffect()) && touches(effect.getValue());
+      });
+    } else if (!op->hasTrait<OpTrait::HasRecursiveMemoryEffects>() && !isa<ViewLikeOpInterface>(op)) {
+      writes = llvm::any_of(op->getOperands(), touches);
+    }
+    if (!writes)
+      return WalkResult::advance();
+    writer = op;
+    return WalkResult::interrupt();
+  });
+  return writer;
 }
 
 namespace {
@@ -108,8 +149,15 @@ LogicalResult Mover::findSlice(SetVector<Operation *> &slice) {
     if (isPure(op) && op->getParentOp() == loop)
       continue;
     if (auto load = dyn_cast<memref::LoadOp>(op); load && op->getParentOp() == loop)
-      if (load.getMemref().getParentRegion()->isProperAncestor(&loop.getRegion()))
-        continue;
+      if (load.getMemref().getParentRegion()->isProperAncestor(&loop.getRegion())) {
+        Operation *writer = findWriter(loop, findBuffer(load.getMemref()));
+        if (!writer)
+          continue;
+        auto diagnostic = alloc.emitError("expected the size of a buffer in a parallel loop not to be read from memory "
+                                          "that the loop writes to");
+        diagnostic.attachNote(writer->getLoc()) << "it is written here";
+        return failure();
+      }
     auto diagnostic = alloc.emitError("expected the size of a buffer in a parallel loop to be computable before the "
                                       "loop: the allocator serves one thread");
     diagnostic.attachNote(op->getLoc()) << "it depends on this operation";

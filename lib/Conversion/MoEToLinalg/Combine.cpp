@@ -28,6 +28,7 @@ struct LowerCombine : public OpConversionPattern<CombineOp> {
     Value one = arith::ConstantIndexOp::create(rewriter, loc, 1);
     Value tokenCount = tensor::DimOp::create(rewriter, loc, slots, 0);
     Value slotCount = tensor::DimOp::create(rewriter, loc, slots, 1);
+    Value rowCount = tensor::DimOp::create(rewriter, loc, adaptor.getRows(), 0);
     auto type = cast<RankedTensorType>(adaptor.getInit().getType());
     auto rowType = RankedTensorType::get(type.getShape().drop_front(),
                                          type.getElementType());
@@ -48,8 +49,9 @@ struct LowerCombine : public OpConversionPattern<CombineOp> {
               [&](OpBuilder &b, Location loc, Value s, ValueRange inner) {
                 Value row =
                     tensor::ExtractOp::create(b, loc, slots, ValueRange{t, s});
+                // Unsigned, so that an empty slot lies beyond all rows.
                 Value taken = arith::CmpIOp::create(
-                    b, loc, arith::CmpIPredicate::sge, row, zero);
+                    b, loc, arith::CmpIPredicate::ult, row, rowCount);
                 auto add = scf::IfOp::create(
                     b, loc, taken,
                     [&](OpBuilder &b, Location loc) {

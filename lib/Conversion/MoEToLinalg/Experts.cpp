@@ -240,10 +240,18 @@ struct LowerExperts : public OpConversionPattern<ExpertsOp> {
     (void)rewriter.getRemappedValues(yield.getValues(), yielded);
     rewriter.eraseOp(yield);
 
+    // A body that yields another number of rows may not reach beyond its own.
+    Value given =
+        rewriter.createOrFold<tensor::DimOp>(loc, yielded[0], 0);
+    OpFoldResult safe =
+        rewriter.createOrFold<arith::MinSIOp>(loc, given, own.count);
     SmallVector<OpFoldResult> sizes = {
-        own.count, tensor::getMixedSize(rewriter, loc, carried[0], 1)};
+        safe, tensor::getMixedSize(rewriter, loc, carried[0], 1)};
+    Value rows = tensor::ExtractSliceOp::create(
+        rewriter, loc, yielded[0], ArrayRef<OpFoldResult>{zero, zero}, sizes,
+        strides);
     SmallVector<Value> results = {tensor::InsertSliceOp::create(
-        rewriter, loc, yielded[0], carried[0], place, sizes, strides)};
+        rewriter, loc, rows, carried[0], place, sizes, strides)};
     for (auto [value, state] :
          llvm::zip(ArrayRef(yielded).drop_front(), carried.drop_front()))
       results.push_back(insertEntry(rewriter, loc, value, state, own.expert));

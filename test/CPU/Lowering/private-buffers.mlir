@@ -93,3 +93,42 @@ func.func @calls(%n: index, %v: f32) {
   }
   return
 }
+
+// -----
+
+// Tests that a size may be read from memory that the loop leaves alone, though it writes to other memory.
+// CHECK-LABEL: func.func @size_from_memory(
+// CHECK:         scf.for
+// CHECK:           memref.load
+// CHECK:         memref.alloc(%{{.+}}) {alignment = 64 : i64} : memref<?xi8>
+// CHECK:         scf.parallel
+// CHECK:           memref.view
+func.func @size_from_memory(%sizes: memref<?xindex>, %out: memref<?xf32>, %n: index, %v: f32) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  scf.parallel (%i) = (%c0) to (%n) step (%c1) {
+    %size = memref.load %sizes[%i] : memref<?xindex>
+    %a = memref.alloc(%size) : memref<?xf32>
+    memref.store %v, %a[%c0] : memref<?xf32>
+    memref.store %v, %out[%i] : memref<?xf32>
+  }
+  return
+}
+
+// -----
+
+// Tests that a size may not be read from what the loop writes, be it through a view.
+func.func @size_changes(%sizes: memref<8xindex>, %n: index, %v: f32) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  scf.parallel (%i) = (%c0) to (%n) step (%c1) {
+    %view = memref.subview %sizes[4] [4] [1] : memref<8xindex> to memref<4xindex, strided<[1], offset: 4>>
+    // expected-note@+1 {{it is written here}}
+    memref.store %n, %view[%c1] : memref<4xindex, strided<[1], offset: 4>>
+    %size = memref.load %sizes[%i] : memref<8xindex>
+    // expected-error@+1 {{expected the size of a buffer in a parallel loop not to be read from memory that the loop writes to}}
+    %a = memref.alloc(%size) : memref<?xf32>
+    memref.store %v, %a[%c0] : memref<?xf32>
+  }
+  return
+}

@@ -5,12 +5,12 @@
 // CHECK-SAME: %[[ROWS:[^:]+]]: tensor<?x64xf32>, %[[SLOTS:[^:]+]]: tensor<?x2xindex>, %[[WEIGHTS:[^:]+]]: tensor<?x2xf32>, %[[INIT:[^:]+]]: tensor<?x64xf32>
 func.func @weighted_sum(%rows: tensor<?x64xf32>, %slots: tensor<?x2xindex>, %weights: tensor<?x2xf32>,
                         %init: tensor<?x64xf32>) -> tensor<?x64xf32> {
-  // CHECK: %[[ZERO:.+]] = arith.constant 0 : index
+  // CHECK: %[[COUNT:.+]] = tensor.dim %[[ROWS]]
   // CHECK: %[[RESULT:[^ :]+]] = scf.for %[[T:[^ ]+]] = %{{.+}} to %{{.+}} step %{{.+}} iter_args(%[[ALL:.+]] = %[[INIT]])
   // CHECK: %[[START:.+]] = tensor.extract_slice %[[ALL]][%[[T]], 0] [1, 64] [1, 1] : tensor<?x64xf32> to tensor<64xf32>
   // CHECK: %[[TOTAL:[^ :]+]] = scf.for %[[S:[^ ]+]] = %{{.+}} to %{{.+}} step %{{.+}} iter_args(%[[SUM:.+]] = %[[START]])
   // CHECK: %[[ROW:.+]] = tensor.extract %[[SLOTS]][%[[T]], %[[S]]]
-  // CHECK: %[[TAKEN:.+]] = arith.cmpi sge, %[[ROW]], %[[ZERO]]
+  // CHECK: %[[TAKEN:.+]] = arith.cmpi ult, %[[ROW]], %[[COUNT]]
   // CHECK: scf.if %[[TAKEN]]
   // CHECK: %[[WEIGHT:.+]] = tensor.extract %[[WEIGHTS]][%[[T]], %[[S]]]
   // CHECK: %[[VALUES:.+]] = tensor.extract_slice %[[ROWS]][%[[ROW]], 0] [1, 64] [1, 1]

@@ -24,7 +24,11 @@ func.func @one_class(%x: tensor<?x4xf32>, %routing: !moe.routing<? x 3, slots = 
   // CHECK: %[[ROWS:.+]] = tensor.extract_slice %[[GATHERED]][%[[BEGIN]], 0] [%[[COUNT]], 4] [1, 1]
   // CHECK: %[[OWN:.+]] = tensor.extract_slice %[[BANK]][%[[EXPERT]], 0] [1, 4] [1, 1] : tensor<3x4xf32> to tensor<4xf32>
   // CHECK: %[[RESULT:.+]] = linalg.generic {{.+}} ins(%[[ROWS]], %[[OWN]] : tensor<?x4xf32>, tensor<4xf32>)
-  // CHECK: tensor.insert_slice %[[RESULT]] into %[[ROWS_OUT]][%[[BEGIN]], 0] [%[[COUNT]], 4] [1, 1]
+  // No more rows than the expert has.
+  // CHECK: %[[GIVEN:.+]] = tensor.dim %[[RESULT]]
+  // CHECK: %[[SAFE:.+]] = arith.minsi %[[GIVEN]], %[[COUNT]]
+  // CHECK: %[[PART:.+]] = tensor.extract_slice %[[RESULT]][0, 0] [%[[SAFE]], 4] [1, 1]
+  // CHECK: tensor.insert_slice %[[PART]] into %[[ROWS_OUT]][%[[BEGIN]], 0] [%[[SAFE]], 4] [1, 1]
 
   // CHECK: linalg.fill
   // CHECK: %[[Y:[^ :]+]] = scf.for

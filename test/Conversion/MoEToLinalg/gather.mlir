@@ -6,7 +6,12 @@
 func.func @gather(%x: tensor<?x64xf32>, %at: tensor<?xindex>, %init: tensor<?x64xf32>) -> tensor<?x64xf32> {
   // CHECK: %[[COUNT:.+]] = tensor.dim %[[INDICES]]
   // CHECK: %[[RESULT:[^ :]+]] = scf.for %[[R:[^ ]+]] = %{{.+}} to %[[COUNT]] step %{{.+}} iter_args(%[[ROWS:.+]] = %[[INIT]])
-  // CHECK: %[[INDEX:.+]] = tensor.extract %[[INDICES]][%[[R]]]
+  // CHECK: %[[NUMBER:.+]] = tensor.extract %[[INDICES]][%[[R]]]
+  // The nearest row of the source.
+  // CHECK: %[[SIZE:.+]] = tensor.dim %[[SOURCE]]
+  // CHECK: %[[LAST:.+]] = arith.subi %[[SIZE]], %{{.+}}
+  // CHECK: %[[UPPER:.+]] = arith.minsi %[[NUMBER]], %[[LAST]]
+  // CHECK: %[[INDEX:.+]] = arith.maxsi %[[UPPER]], %{{.+}}
   // CHECK: %[[FROM:.+]] = tensor.extract_slice %[[SOURCE]][%[[INDEX]], 0] [1, 64] [1, 1] : tensor<?x64xf32> to tensor<64xf32>
   // CHECK: %[[TO:.+]] = tensor.extract_slice %[[ROWS]][%[[R]], 0] [1, 64] [1, 1] : tensor<?x64xf32> to tensor<64xf32>
   // CHECK: %[[ROW:.+]] = linalg.generic {{.+}} ins(%[[FROM]] : tensor<64xf32>) outs(%[[TO]] : tensor<64xf32>)
@@ -22,7 +27,9 @@ func.func @gather(%x: tensor<?x64xf32>, %at: tensor<?xindex>, %init: tensor<?x64
 // CHECK-SAME: %[[SOURCE:[^:]+]]: tensor<9x?xbf16>, %[[INDICES:[^:]+]]: tensor<3xi32>
 func.func @gather_widens(%x: tensor<9x?xbf16>, %at: tensor<3xi32>, %init: tensor<3x?xf32>) -> tensor<3x?xf32> {
   // CHECK: %[[NUMBER:.+]] = tensor.extract %[[INDICES]]
-  // CHECK: %[[INDEX:.+]] = arith.index_cast %[[NUMBER]] : i32 to index
+  // CHECK: %[[WIDE:.+]] = arith.index_cast %[[NUMBER]] : i32 to index
+  // CHECK: %[[UPPER:.+]] = arith.minsi %[[WIDE]], %{{.+}}
+  // CHECK: %[[INDEX:.+]] = arith.maxsi %[[UPPER]], %{{.+}}
   // CHECK: %[[FROM:.+]] = tensor.extract_slice %[[SOURCE]][%[[INDEX]], 0] [1, %{{.+}}] [1, 1] : tensor<9x?xbf16> to tensor<?xbf16>
   // CHECK: linalg.generic {{.+}} ins(%[[FROM]] : tensor<?xbf16>)
   // CHECK: arith.extf %{{.+}} : bf16 to f32

@@ -51,5 +51,35 @@ module attributes {moe.language_model = 7 : i64} {}
 
 // -----
 
+// expected-error @+1 {{expected 'vocabulary' of 'moe.language_model' to be an i64 of 1 to 2147483647}}
+module attributes {moe.language_model = {vocabulary = 7 : i32, max_context = 8 : i64}} {}
+
+// -----
+
+// expected-error @+1 {{expected 'max_context' of 'moe.language_model' to be an i64 of 1 to 2147483647}}
+module attributes {moe.language_model = {vocabulary = 7 : i64, max_context = 0 : i64}} {}
+
+// -----
+
+// expected-error @+1 {{expected 'eos' of 'moe.language_model' to be an array<i32: ...>}}
+module attributes {moe.language_model = {vocabulary = 7 : i64, max_context = 8 : i64, eos = [1 : i32]}} {}
+
+// -----
+
+// expected-error @+1 {{expected 'eos' of 'moe.language_model' to hold numbers from 0 to 6}}
+module attributes {moe.language_model = {vocabulary = 7 : i64, max_context = 8 : i64, eos = array<i32: 7>}} {}
+
+// -----
+
+// expected-error @+1 {{expected 'moe_layers' of 'moe.language_model' to hold numbers from 0 to 2147483646}}
+module attributes {moe.language_model = {vocabulary = 7 : i64, max_context = 8 : i64, moe_layers = array<i32: -1>}} {}
+
+// -----
+
+// expected-error @+1 {{unknown entry 'vocab' of 'moe.language_model'}}
+module attributes {moe.language_model = {vocabulary = 7 : i64, max_context = 8 : i64, vocab = 7 : i64}} {}
+
+// -----
+
 // expected-error @+1 {{expected 'moe.summary' to be a string}}
 func.func private @summary_not_a_string() attributes {moe.summary = 3 : i64}

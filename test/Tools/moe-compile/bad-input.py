@@ -10,7 +10,6 @@ import os
 import re
 import resource
 import shutil
-import signal
 import struct
 import subprocess
 import sys
@@ -261,10 +260,10 @@ arguments_case("CPU without FMA", "x86-64|FMA|fma", "GOOD", "--cpu=x86-64")
 arguments_case("unknown target", "'tpu'.*expected", "GOOD", "--target=tpu")
 
 
-def limit_files():
-    """Lets writes beyond 64 KiB fail as on a full disk."""
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (65536, 65536))
+def limit_files(name):
+    """For the case of that name, what lets writes fail as on a full disk beyond some bytes, or None."""
+    found = re.search(r"does not fit in (\d+)", name)
+    return found and (lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (int(found.group(1)),) * 2))
 
 
 def output_case(name, pattern, output):
@@ -283,7 +282,9 @@ def output_case(name, pattern, output):
 output_case("output folder does not exist", "no/such", "/no/such/folder/program")
 output_case("output is a folder", "/tmp", "/tmp")
 output_case("output is a pipe", "PIPE.*expected|regular", "PIPE")
-output_case("output does not fit", "PROGRAM|File size limit|File too large", "PROGRAM")
+# Header of the weights, their data, object file, program: each of them is the first that has no room.
+for limit in (0, 100, 5000, 65536, 250000):
+    output_case(f"output does not fit in {limit} bytes", "File too large|File size limit", "PROGRAM")
 output_case("output lies in a file", "hostname", "/etc/hostname/program")
 
 
@@ -302,7 +303,7 @@ def run_case(tools, scratch, name, pattern, kind, overrides, function):
     command = [os.path.join(tools, "moe-compile"), *arguments]
     try:
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60,
-                              preexec_fn=limit_files if "does not fit" in name else None)
+                              preexec_fn=limit_files(name))
     except subprocess.TimeoutExpired:
         return "did not end within a minute"
     lines = [line for line in done.stderr.splitlines() if line.strip()]

@@ -71,6 +71,32 @@ LogicalResult MoEDialect::verifyRegionResultAttribute(Operation *op, unsigned, u
   return verifyValueAttribute(op, attribute);
 }
 
+/// Verifies `moe.language_model`: the entries that the runtime is told. Lists may be left out.
+static LogicalResult verifyLanguageModel(Operation *op, DictionaryAttr model) {
+  int64_t vocabulary = 0;
+  for (StringRef name : {"vocabulary", "max_context"}) {
+    auto number = model.getAs<IntegerAttr>(name);
+    if (!number || !number.getType().isInteger(64) || number.getInt() < 1 || number.getInt() > INT32_MAX)
+      return op->emitError("expected '") << name << "' of 'moe.language_model' to be an i64 of 1 to 2147483647";
+    if (name == "vocabulary")
+      vocabulary = number.getInt();
+  }
+  for (StringRef name : {"eos", "moe_layers"}) {
+    if (!model.contains(name))
+      continue;
+    auto numbers = model.getAs<DenseI32ArrayAttr>(name);
+    if (!numbers)
+      return op->emitError("expected '") << name << "' of 'moe.language_model' to be an array<i32: ...>";
+    int64_t limit = name == "eos" ? vocabulary : INT32_MAX;
+    if (!llvm::all_of(numbers.asArrayRef(), [&](int32_t number) { return number >= 0 && number < limit; }))
+      return op->emitError("expected '") << name << "' of 'moe.language_model' to hold numbers from 0 to " << limit - 1;
+  }
+  for (NamedAttribute entry : model)
+    if (!llvm::is_contained({"vocabulary", "max_context", "eos", "moe_layers"}, entry.getName().getValue()))
+      return op->emitError("unknown entry '") << entry.getName().getValue() << "' of 'moe.language_model'";
+  return success();
+}
+
 LogicalResult MoEDialect::verifyOperationAttribute(Operation *op, NamedAttribute attribute) {
   StringRef name = attribute.getName();
   if (name == kTargetAttr) {
@@ -85,9 +111,10 @@ LogicalResult MoEDialect::verifyOperationAttribute(Operation *op, NamedAttribute
     return success();
   }
   if (name == kLanguageModelAttr || name == kSignatureAttr) {
-    if (!isa<DictionaryAttr>(attribute.getValue()))
+    auto entries = dyn_cast<DictionaryAttr>(attribute.getValue());
+    if (!entries)
       return op->emitError("expected '") << name << "' to be a dictionary";
-    return success();
+    return name == kLanguageModelAttr ? verifyLanguageModel(op, entries) : success();
   }
   if (name == kSummaryAttr) {
     if (!isa<StringAttr>(attribute.getValue()))

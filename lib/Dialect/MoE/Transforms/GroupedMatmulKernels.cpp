@@ -65,14 +65,18 @@ GroupedMatmulKernels::GroupedMatmulKernels(const IndexBuilder &builder, GroupedM
   llvm::append_range(vectors, llvm::map_range(op.getVectors(), data));
 }
 
-/// The row of the source that is row `row` of the groups.
+/// The row of the source that is row `row` of the groups. Indices that no plan made may come from outside: the nearest
+/// row counts.
 Value GroupedMatmulKernels::sourceRow(const IndexBuilder &builder, Value row) {
   if (!op.getIndices())
     return row;
   Value index = builder.extract(op.getIndices(), row);
-  if (index.getType().isIndex())
+  if (!index.getType().isIndex())
+    index = arith::IndexCastOp::create(builder.b, builder.loc, builder.b.getIndexType(), index);
+  if (op.getIndices().getDefiningOp<PlanOp>())
     return index;
-  return arith::IndexCastOp::create(builder.b, builder.loc, builder.b.getIndexType(), index);
+  Value rows = builder.b.createOrFold<tensor::DimOp>(builder.loc, op.getRows(), 0);
+  return builder.max(builder.min(index, builder.sub(rows, builder.constant(1))), builder.constant(0));
 }
 
 Value GroupedMatmulKernels::columnsOf(const IndexBuilder &builder, Value panel, Value panels) {

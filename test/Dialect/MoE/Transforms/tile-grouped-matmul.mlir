@@ -15,7 +15,9 @@
 // CHECK:           %[[CLASS:.+]] = tensor.extract %[[LIST]][%[[ITEM]], %{{.+}}] : tensor<?x4xindex>
 // CHECK:           %[[PART:.+]] = scf.index_switch %[[CLASS]] -> tensor<?x128xf32>
 // CHECK:           case 0
-// CHECK:             %[[TOKEN:.+]] = tensor.extract %[[AT]][%[[BEGIN]]]
+// CHECK:             %[[NUMBER:.+]] = tensor.extract %[[AT]][%[[BEGIN]]]
+// CHECK:             %[[UPPER:.+]] = arith.minsi %[[NUMBER]], %{{.+}}
+// CHECK:             %[[TOKEN:.+]] = arith.maxsi %[[UPPER]], %{{.+}}
 // CHECK:             %[[ROW:.+]] = tensor.extract_slice %[[X]][%[[TOKEN]], 0] [1, 64] [1, 1] : tensor<?x64xf32> to tensor<64xf32>
 // CHECK:             %[[PANELS:.+]] = tensor.extract_slice %[[GATE]][%[[GROUP]], %{{.+}}, 0, 0] [1, 4, 64, 32]
 // CHECK:             linalg.generic {{.+}} ins(%[[ROW]], %[[PANELS]] : tensor<64xf32>, tensor<4x64x32xf32>) outs(%{{.+}} : tensor<4x32xf32>)
