@@ -63,7 +63,7 @@ struct Limiter {
 
 Request Limiter::buildRequest(OpBuilder &b, Location loc, Value token, Value slot) const {
   Request own;
-  ValueRange place{token, slot};
+  SmallVector<Value> place = {token, slot};
   own.id = tensor::ExtractOp::create(b, loc, ids, place);
   own.weight = tensor::ExtractOp::create(b, loc, weights, place);
   Value expert = arith::IndexCastOp::create(b, loc, b.getIndexType(), own.id);
@@ -125,8 +125,7 @@ static SmallVector<Value> buildInOrder(OpBuilder &builder, Location loc, const L
         Value token = slotsFirst ? inner : outer, slot = slotsFirst ? outer : inner;
         Request own = limiter.buildRequest(b, loc, token, slot);
         Value known = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ult, own.group, groupCount);
-        ValueRange counter{arith::SelectOp::create(b, loc, known, own.group, groupCount), own.expert};
-        SmallVector<Value> place(counter);
+        SmallVector<Value> place = {arith::SelectOp::create(b, loc, known, own.group, groupCount), own.expert};
         Value taken = tensor::ExtractOp::create(b, loc, state[2], place);
         Value free = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::slt, taken, own.room);
         Value keep = arith::AndIOp::create(b, loc, own.filled, free);
@@ -191,7 +190,7 @@ struct LowerSpread : public OpConversionPattern<SpreadOp> {
       auto parts = scf::IfOp::create(
           b, loc, known,
           [&](OpBuilder &b, Location loc) {
-            ValueRange place{row, slot};
+            SmallVector<Value> place = {row, slot};
             Value id = tensor::ExtractOp::create(b, loc, ids, place);
             Value weight = tensor::ExtractOp::create(b, loc, weights, place);
             scf::YieldOp::create(b, loc, ValueRange{id, weight});
@@ -201,7 +200,7 @@ struct LowerSpread : public OpConversionPattern<SpreadOp> {
             Value nothing = arith::ConstantOp::create(b, loc, b.getF32FloatAttr(0.0f));
             scf::YieldOp::create(b, loc, ValueRange{none, nothing});
           });
-      ValueRange place{token, slot};
+      SmallVector<Value> place = {token, slot};
       return SmallVector<Value>{tensor::InsertOp::create(b, loc, parts.getResult(0), state[0], place),
                                 tensor::InsertOp::create(b, loc, parts.getResult(1), state[1], place)};
     };

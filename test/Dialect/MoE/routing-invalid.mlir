@@ -129,15 +129,6 @@ func.func @ranks_descend(%logits: tensor<?x8xf32>) {
 
 // -----
 
-func.func @ranks_empty(%logits: tensor<?x8xf32>) {
-  // expected-error @+1 {{expected at least one rank}}
-  %routing = moe.select %logits policy(#moe.ranks<[]>) score(#moe.softmax)
-    normalize(#moe.keep) : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 8>
-  return
-}
-
-// -----
-
 func.func @top_p_slots(%logits: tensor<?x8xf32>) {
   // expected-error @+1 {{expected slots to be 1 or more, got 0}}
   %routing = moe.select %logits policy(#moe.top_p<slots = 0>) score(#moe.softmax)
@@ -336,7 +327,7 @@ func.func @spread_p1_per_token(%routing: !moe.routing<? x 8, slots = 2>, // expe
 //===--- a consumer of tokens, a decision per sequence ---===//
 
 // Also where the numbers of rows agree.
-func.func @experts_e8_scope(
+func.func @experts_e11_scope(
     %x: tensor<2x4xf32>,
     %routing: !moe.routing<2 x 8, slots = 2, scope = sequence>) { // expected-note {{it is decided here}}
   // expected-error @+2 {{expected a routing with one decision per token, got one per sequence}}

@@ -28,11 +28,13 @@ func.func @switch_top1(%x: tensor<?x24xf32> {moe.name = "x"}, %sequence: tensor<
   %capacity = linalg.generic {indexing_maps = [#all, #all], iterator_types = ["parallel"]}
     ins(%length : tensor<?xi32>) outs(%capacity_empty : tensor<?xindex>) {
   ^bb0(%n: i32, %unused: index):
-    // ceil(n / 8 * 1.25) = ceil(5 n / 32)
+    // ceil(n / 8 * 1.25) = ceil(5 n / 32) = floor((5 n + 31) / 32)
     %five = arith.constant 5 : i32
     %experts = arith.constant 32 : i32
     %room = arith.muli %n, %five : i32
-    %rounded = arith.ceildivsi %room, %experts : i32
+    %less_one = arith.constant 31 : i32
+    %more = arith.addi %room, %less_one : i32
+    %rounded = arith.divui %more, %experts : i32
     %wide = arith.index_cast %rounded : i32 to index
     linalg.yield %wide : index
   } -> tensor<?xindex>
@@ -74,11 +76,13 @@ func.func @older_port(%x: tensor<?x24xf32> {moe.name = "x"}, %sequence: tensor<?
   %capacity = linalg.generic {indexing_maps = [#all, #all], iterator_types = ["parallel"]}
     ins(%length : tensor<?xi32>) outs(%capacity_empty : tensor<?xindex>) {
   ^bb0(%n: i32, %unused: index):
-    // ceil(n / 8 * 1.25) = ceil(5 n / 32)
+    // ceil(n / 8 * 1.25) = ceil(5 n / 32) = floor((5 n + 31) / 32)
     %five = arith.constant 5 : i32
     %experts = arith.constant 32 : i32
     %room = arith.muli %n, %five : i32
-    %rounded = arith.ceildivsi %room, %experts : i32
+    %less_one = arith.constant 31 : i32
+    %more = arith.addi %room, %less_one : i32
+    %rounded = arith.divui %more, %experts : i32
     %wide = arith.index_cast %rounded : i32 to index
     linalg.yield %wide : index
   } -> tensor<?xindex>

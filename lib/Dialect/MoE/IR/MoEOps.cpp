@@ -44,6 +44,21 @@ static void printNamedParameters(OpAsmPrinter &printer, Operation *, OperandRang
   });
 }
 
+/// The name of a case of an enumeration, without its attribute's brackets.
+template <typename EnumAttr>
+static ParseResult parseName(OpAsmParser &parser, EnumAttr &attribute) {
+  using Enum = decltype(attribute.getValue());
+  auto value = FieldParser<Enum, Enum>::parse(parser);
+  if (failed(value))
+    return failure();
+  attribute = EnumAttr::get(parser.getContext(), *value);
+  return success();
+}
+
+template <typename EnumAttr> static void printName(OpAsmPrinter &printer, Operation *, EnumAttr attribute) {
+  printer << stringifyEnum(attribute.getValue());
+}
+
 #define GET_OP_CLASSES
 #include "moe/Dialect/MoE/IR/MoEOps.cpp.inc"
 

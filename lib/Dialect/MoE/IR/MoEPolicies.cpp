@@ -168,7 +168,7 @@ static Value buildKeptScores(OpBuilder &builder, Location loc, Value scores, Val
     Value end = arith::AddIOp::create(b, loc, begin, groupSize);
     auto loop = scf::ForOp::create(b, loc, begin, end, one, all,
                                    [&](OpBuilder &b, Location loc, Value expert, ValueRange state) {
-                                     ValueRange place{token, expert};
+                                     SmallVector<Value> place = {token, expert};
                                      Value score = tensor::ExtractOp::create(b, loc, scores, place);
                                      Value next = tensor::InsertOp::create(b, loc, score, state[0], place);
                                      scf::YieldOp::create(b, loc, next);

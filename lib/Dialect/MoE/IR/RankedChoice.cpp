@@ -80,8 +80,10 @@ static SmallVector<Value> buildSlot(OpBuilder &b, Location loc, Value scores, co
   Candidate best = buildNextBest(b, loc, scores, at.token, begin, end, at.last, qualifies);
   Value id = best.index;
   Value weight = rules.weigh ? rules.weigh(b, loc, at, best) : best.score;
+  Value sum = at.sum;
   if (rules.keeps) {
     Value keeps = rules.keeps(b, loc, at, best);
+    sum = arith::SelectOp::create(b, loc, keeps, arith::AddFOp::create(b, loc, sum, best.score), sum);
     id = arith::SelectOp::create(b, loc, keeps, id, buildIndex(b, loc, -1));
     Value none = arith::ConstantOp::create(b, loc, b.getF32FloatAttr(0.0f));
     weight = arith::SelectOp::create(b, loc, keeps, weight, none);
@@ -94,10 +96,9 @@ static SmallVector<Value> buildSlot(OpBuilder &b, Location loc, Value scores, co
     last.score = arith::SelectOp::create(b, loc, nobody, at.last.score, best.score);
   }
   Value narrow = arith::IndexCastOp::create(b, loc, b.getI32Type(), id);
-  ValueRange place{at.token, at.slot};
+  SmallVector<Value> place = {at.token, at.slot};
   return {tensor::InsertOp::create(b, loc, narrow, state[0], place),
-          tensor::InsertOp::create(b, loc, weight, state[1], place), last.index, last.score,
-          rules.keeps ? arith::AddFOp::create(b, loc, at.sum, best.score).getResult() : at.sum};
+          tensor::InsertOp::create(b, loc, weight, state[1], place), last.index, last.score, sum};
 }
 
 std::pair<Value, Value> moe::buildRankedChoice(OpBuilder &builder, Location loc, Value scores, int64_t slots,

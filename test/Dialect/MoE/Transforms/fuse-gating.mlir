@@ -88,3 +88,50 @@ func.func @logits_given(%logits: tensor<?x8xf32>) -> !moe.routing<? x 8, slots =
                : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 2>
   return %routing : !moe.routing<? x 8, slots = 2>
 }
+
+// -----
+
+// Tests that parameters with an entry per token are cut with the tokens, and those that stand for all are not.
+// CHECK-LABEL: func.func @parameters(
+// CHECK-SAME:    %[[X:[^:]+]]: tensor<?x64xf32>, %[[W:[^:]+]]: !moe.bank<tensor<1x8x64xf32>>, %[[KEY:[^:]+]]: tensor<1xi32>,
+// CHECK-SAME:    %[[COUNTER:[^:]+]]: tensor<?xi32>, %[[WEIGH:[^:]+]]: tensor<?x8xf32>
+// CHECK:         scf.forall (%[[T:[^ )]+]])
+// CHECK:           %[[REST:.+]] = arith.subi %{{.+}}, %[[T]]
+// CHECK:           %[[SIZE:.+]] = arith.minsi %[[REST]], %{{.+}}
+// CHECK:           %[[LOGITS:.+]] = moe.grouped_matmul
+// CHECK-DAG:       %[[OWN_WEIGH:.+]] = tensor.extract_slice %[[WEIGH]][%[[T]], 0] [%[[SIZE]], 8] [1, 1]
+// CHECK-DAG:       %[[OWN_COUNTER:.+]] = tensor.extract_slice %[[COUNTER]][%[[T]]] [%[[SIZE]]] [1]
+// CHECK:           moe.select %[[LOGITS]] weigh(%[[OWN_WEIGH]] : tensor<?x8xf32>) policy(#moe.sample)
+// CHECK-SAME:        with(key = %[[KEY]] : tensor<1xi32>, counter = %[[OWN_COUNTER]] : tensor<?xi32>)
+// CHECK-SAME:        scope(request) : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 1, scope = request>
+// CHECK:         moe.make_routing {{.+}} -> !moe.routing<? x 8, slots = 1, scope = request>
+func.func @parameters(%x: tensor<?x64xf32>, %w: !moe.bank<tensor<1x8x64xf32>>, %key: tensor<1xi32>, %counter: tensor<?xi32>,
+                      %weigh: tensor<?x8xf32>) -> !moe.routing<? x 8, slots = 1, scope = request> {
+  %c0 = arith.constant 0 : index
+  %n = tensor.dim %x, %c0 : tensor<?x64xf32>
+  %offsets = tensor.from_elements %c0, %n : tensor<2xindex>
+  %init = tensor.empty(%n) : tensor<?x8xf32>
+  %logits = moe.grouped_matmul ins(%x : tensor<?x64xf32>) banks(%w : !moe.bank<tensor<1x8x64xf32>>)
+              groups(%offsets : tensor<2xindex>) outs(%init : tensor<?x8xf32>) -> tensor<?x8xf32>
+  %routing = moe.select %logits weigh(%weigh : tensor<?x8xf32>) policy(#moe.sample)
+               with(key = %key : tensor<1xi32>, counter = %counter : tensor<?xi32>) score(#moe.softmax) normalize(#moe.keep)
+               scope(request) : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 1, scope = request>
+  return %routing : !moe.routing<? x 8, slots = 1, scope = request>
+}
+
+// -----
+
+// Tests that tokens that compete are not told apart.
+// CHECK-LABEL: func.func @coupled(
+// CHECK-NOT:     scf.forall
+// CHECK:         %[[LOGITS:.+]] = moe.grouped_matmul
+// CHECK:         moe.select %[[LOGITS]] policy(#moe.expert_choice)
+func.func @coupled(%x: tensor<?x64xf32>, %w: !moe.bank<tensor<1x8x64xf32>>, %offsets: tensor<2xindex>, %init: tensor<?x8xf32>,
+                   %capacity: tensor<1xindex>) -> !moe.routing<? x 8, slots = 8> {
+  %logits = moe.grouped_matmul ins(%x : tensor<?x64xf32>) banks(%w : !moe.bank<tensor<1x8x64xf32>>)
+              groups(%offsets : tensor<2xindex>) outs(%init : tensor<?x8xf32>) -> tensor<?x8xf32>
+  // expected-remark @below {{the policy looks at several tokens at once}}
+  %routing = moe.select %logits policy(#moe.expert_choice) with(capacity = %capacity : tensor<1xindex>) score(#moe.softmax)
+               normalize(#moe.keep) : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 8>
+  return %routing : !moe.routing<? x 8, slots = 8>
+}

@@ -59,7 +59,7 @@ def MoE_SelectOp : MoE_Op<"select", [Pure, AttrSizedOperandSegments,
   let assemblyFormat = [{
     $logits (`bias` `(` $bias^ `:` type($bias) `)`)? (`weigh` `(` $weigh^ `:` type($weigh) `)`)? `policy` `(` $policy `)`
     (`with` `(` custom<NamedParameters>($parameters, type($parameters), $parameter_names)^ `)`)? `score` `(` $score `)`
-    `normalize` `(` $normalization `)` (`scale` `(` $scale^ `)`)? (`scope` `(` $scope^ `)`)?
+    `normalize` `(` $normalization `)` (`scale` `(` $scale^ `)`)? (`scope` `(` custom<Name>($scope)^ `)`)?
     attr-dict `:` type($logits) `->` qualified(type($routing))
   }];
   let builders = [OpBuilder<(ins "::mlir::Value":$logits, "::mlir::Value":$bias,
@@ -86,7 +86,9 @@ def MoE_Priority : I32EnumAttr<"Priority", "who comes first where room is limite
   let cppNamespace = "::mlir::moe";
   let genSpecializedAttr = 0;
 }
-def MoE_PriorityAttr : EnumAttr<MoE_Dialect, MoE_Priority, "priority">;
+def MoE_PriorityAttr : EnumAttr<MoE_Dialect, MoE_Priority, "priority"> {
+  let assemblyFormat = "`<` $value `>`";
+}
 
 def MoE_LimitOp : MoE_Op<"limit", [Pure, AllTypesMatch<["routing", "limited"]>]> {
   let summary = "drops what an expert has no room for";
@@ -108,7 +110,7 @@ def MoE_LimitOp : MoE_Op<"limit", [Pure, AllTypesMatch<["routing", "limited"]>]>
   let results = (outs MoE_RoutingType:$limited);
   let assemblyFormat = [{
     $routing `capacity` `(` $capacity `:` type($capacity) `)` (`groups` `(` $groups^ `:` type($groups) `)`)?
-    `priority` `(` $priority `)` attr-dict `:` qualified(type($routing))
+    `priority` `(` custom<Name>($priority) `)` attr-dict `:` qualified(type($routing))
   }];
   let hasVerifier = 1;
 }

@@ -23,7 +23,9 @@ def MoE_Scope : I32EnumAttr<"Scope", "at which level a routing was decided", [
   let genSpecializedAttr = 0;
 }
 
-def MoE_ScopeAttr : EnumAttr<MoE_Dialect, MoE_Scope, "scope">;
+def MoE_ScopeAttr : EnumAttr<MoE_Dialect, MoE_Scope, "scope"> {
+  let assemblyFormat = "`<` $value `>`";
+}
 
 def MoE_RoutingType : MoE_Type<"Routing", "routing"> {
   let summary = "which experts each token goes to, and with which weight";

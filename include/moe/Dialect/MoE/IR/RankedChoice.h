@@ -32,7 +32,7 @@ struct RankedSlot {
   ValueRange facts;
   /// The last expert looked at before this slot.
   Candidate last;
-  /// The scores of all experts looked at before this slot, added in that order.
+  /// The scores of all experts kept before this slot, added in that order.
   Value sum;
 };
 

@@ -161,6 +161,24 @@ def FuseCombinePass : Pass<"moe-fuse-combine", "::mlir::func::FuncOp"> {
   let statistics = [Statistic<"fused", "fused", "additions made the start of a combine">];
 }
 
+def ExplainRoutingPass : Pass<"moe-explain-routing", "::mlir::func::FuncOp"> {
+  let summary = "Say of every routing who decides it and from what";
+  let description = [{
+    A remark for each routing, arguments included, and no change: what one decision stands for; whether tokens are decided
+    alone, given from outside or depend on one another, and why; how many slots a token has and whether some may be empty;
+    what the policy chooses, what happens when nothing qualifies, and who wins among equals. Whether tokens are
+    independent is followed through the values a routing is made from: through products, elementwise operations,
+    reshapes, calls, bodies of experts, other routings. What is not followed is called unknown.
+
+    ```text
+    remark: routing: one decision per token, 8 experts; each is decided alone (only the token's own rows and what is the
+    same for all are read); at most 2 slots, none empty; gets the 2 experts with the highest score; of equal scores the
+    lowest expert index comes first; NaN is below every number
+    ```
+  }];
+  let statistics = [Statistic<"explained", "explained", "routings explained">];
+}
+
 def FuseGatingPass : Pass<"moe-fuse-gating", "::mlir::func::FuncOp"> {
   let summary = "Choose experts tile by tile, right after the router's product";
   let description = [{
