@@ -2,7 +2,7 @@
 //
 // DynMoE: every expert whose similarity passes its own threshold, all with equal weight; if none does, the most similar one
 // with weight 1. Similarity is a cosine times a learned scale c = exp(min(s, ln 100)), and norms are at least 1e-12, as in
-// the published code. Its mask of experts is a threshold of infinity here.
+// the published code. A threshold of infinity is no mask: where none passes, that expert may still be the most similar one.
 
 #rows = affine_map<(m, n, k) -> (m, k)>
 #weight = affine_map<(m, n, k) -> (n, k)>
@@ -64,6 +64,43 @@ func.func @training(%x: tensor<?x24xf32> {moe.name = "x"}, %gates: tensor<8xf32>
   } -> tensor<8xf32>
   %thresholds = tensor.expand_shape %bounds [[0, 1]] output_shape [1, 8] : tensor<8xf32> into tensor<1x8xf32>
   %routing = moe.select %logits policy(#moe.threshold<slots = 8, otherwise = nothing>)
+    with(thresholds = %thresholds : tensor<1x8xf32>) score(#moe.sigmoid) normalize(#moe.uniform)
+    : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 8>
+  %y = func.call @experts(%x, %routing) : (tensor<?x24xf32>, !moe.routing<? x 8, slots = 8>) -> tensor<?x24xf32>
+  return %y : tensor<?x24xf32>
+}
+
+// Some experts masked: minus infinity added to their similarity makes the score 0, so that no fallback takes them.
+func.func @masked(%x: tensor<?x24xf32> {moe.name = "x"}, %gates: tensor<8xf32> {moe.name = "gates"},
+    %scale: tensor<1xf32> {moe.name = "scale"}, %mask: tensor<8xf32> {moe.name = "mask"}) -> (tensor<?x24xf32> {moe.name = "y"}) {
+  %all = func.call @similarity(%x, %scale) : (tensor<?x24xf32>, tensor<1xf32>) -> tensor<?x8xf32>
+  %zero = arith.constant 0.0 : f32
+  %c0 = arith.constant 0 : index
+  %tokens = tensor.dim %x, %c0 : tensor<?x24xf32>
+  %logits_empty = tensor.empty(%tokens) : tensor<?x8xf32>
+  %logits = linalg.generic {indexing_maps = [#id, #expert, #id], iterator_types = ["parallel", "parallel"]}
+    ins(%all, %mask : tensor<?x8xf32>, tensor<8xf32>) outs(%logits_empty : tensor<?x8xf32>) {
+  ^bb0(%similarity: f32, %none: f32, %unused: f32):
+    %logit = arith.addf %similarity, %none : f32
+    linalg.yield %logit : f32
+  } -> tensor<?x8xf32>
+  %bounds_empty = tensor.empty() : tensor<8xf32>
+  %bounds = linalg.generic {indexing_maps = [#all, #one, #all], iterator_types = ["parallel"]}
+    ins(%gates, %scale : tensor<8xf32>, tensor<1xf32>) outs(%bounds_empty : tensor<8xf32>) {
+  ^bb0(%gate: f32, %log: f32, %unused: f32):
+    %highest = arith.constant 4.6051702 : f32
+    %clamped = arith.minimumf %log, %highest : f32
+    %c = math.exp %clamped : f32
+    %logit = arith.mulf %gate, %c : f32
+    %one = arith.constant 1.0 : f32
+    %negative = arith.negf %logit : f32
+    %power = math.exp %negative : f32
+    %more = arith.addf %power, %one : f32
+    %bound = arith.divf %one, %more : f32
+    linalg.yield %bound : f32
+  } -> tensor<8xf32>
+  %thresholds = tensor.expand_shape %bounds [[0, 1]] output_shape [1, 8] : tensor<8xf32> into tensor<1x8xf32>
+  %routing = moe.select %logits policy(#moe.threshold<slots = 8, otherwise = best>)
     with(thresholds = %thresholds : tensor<1x8xf32>) score(#moe.sigmoid) normalize(#moe.uniform)
     : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 8>
   %y = func.call @experts(%x, %routing) : (tensor<?x24xf32>, !moe.routing<? x 8, slots = 8>) -> tensor<?x24xf32>

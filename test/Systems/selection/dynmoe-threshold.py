@@ -76,8 +76,8 @@ def trap_the_comparison_is_strict(system):
 
 def trap_masking_an_expert_is_deleting_it(system):
     inputs = system.inputs(37, integers=False)
-    masked = {**inputs, "gates": np.where(np.arange(E) == 5, np.inf, inputs["gates"]).astype(np.float32)}
-    y = system.run(masked)["y"]
+    mask = np.where(np.arange(E) == 5, -np.inf, 0).astype(np.float32)
+    y = system.run({**inputs, "mask": mask}, "masked")["y"]
     keep = np.delete(np.arange(E), 5)
     left = {name: weight[keep].astype(np.float64) for name, weight in system.weights.items()}
     want = oracle(left, inputs["x"].astype(np.float64), np.delete(inputs["gates"], 5).astype(np.float64), inputs["scale"])
