@@ -156,7 +156,7 @@ def shapes(config):
 def random_tensor(name, shape, config, rng):
     """Values as of a trained model: norms near one, products near unit variance, clear-cut routers and logits."""
     values = rng.standard_normal(shape, np.float32)
-    if "norm" in name:
+    if "norm" in name and len(shape) == 1:
         return 1 + 0.15 * values
     if name.endswith("bias"):
         return 0.2 * values
