@@ -44,7 +44,7 @@ def trap_padding_counts_or_not(system):
     inputs["instruction"][:] = [1] * 8 + [0] * 5
     masked = system.check("masked", inputs, exact=True)["y"]
     padded = {**inputs, "x": inputs["x"].copy()}
-    padded["x"][8:] = 1
+    padded["x"][8:] = -padded["x"][:8].sum(0)  # turns the mean around when it counts
     system.compare("other padding", system.run(padded, exact=True)["y"][:8], masked[:8], exact=True)
     weights = {name: value.astype(np.float64) for name, value in system.weights.items()}
     unmasked = oracle(weights, padded["x"].astype(np.float64), padded["requests"], np.ones(13))
