@@ -55,7 +55,13 @@ typedef struct moe_value_info {
  * moe_ring_mirror(window); if p >= R and p % R < moe_ring_mirror(window), also in row p % R + R, so that what
  * a token sees is one run of rows. R is a multiple of 16. Where at most `piece` tokens enter at once, R is
  * no less than window + piece - 1, or than the number of positions, whichever is smaller. */
+#if defined(__GNUC__)
+__attribute__((unused)) /* by most who include this */
+#endif
 static inline int64_t moe_ring_mirror(int64_t window) { return (window + 30) / 16 * 16; }
+#if defined(__GNUC__)
+__attribute__((unused))
+#endif
 static inline int64_t moe_ring_rows(int64_t window, int64_t positions, int64_t piece) {
   int64_t rows = window + piece - 1 < positions ? window + piece - 1 : positions;
   return (rows + 15) / 16 * 16 + moe_ring_mirror(window);
