@@ -170,12 +170,24 @@ void limitToGroups(Router &router, int64_t slots, const GroupConfig &groups,
 void addSharedExperts(Experts &block, llvm::StringRef prefix,
                       const CommonConfig &common, int64_t count,
                       bool bias = false);
-/// Experts chosen as DeepSeek-V3 does: sigmoid scores, with a bias for the
-/// choice, of the groups with the highest sum of two; weights divided by their
-/// sum, times `scale`.
-Experts makeBiasedExperts(llvm::StringRef prefix, const CommonConfig &common,
-                          const ExpertConfig &experts,
-                          const GroupConfig &groups, double scale);
+/// Feed-forward blocks as DeepSeek-V3 and those after it have them: an MLP in the
+/// first layers, then routed experts beside shared ones. Experts are chosen by
+/// sigmoid scores, with a bias for the choice, of the groups with the highest sum
+/// of two; weights are divided by their sum, times `scale`.
+struct BiasedExpertConfig {
+  int64_t denseWidth;
+  ExpertConfig experts;
+  GroupConfig groups;
+  double scale;
+  int64_t shared; ///< as readSharedExperts gives it
+  int64_t dense;  ///< layers before the first with experts
+};
+BiasedExpertConfig readBiasedExperts(Config &config,
+                                     const BiasedExpertConfig &defaults);
+/// The block of layer `index`, under "mlp.".
+void setBiasedExperts(DecoderLayer &layer, int64_t index,
+                      const CommonConfig &common,
+                      const BiasedExpertConfig &blocks);
 
 } // namespace mlir::moe
 

@@ -54,17 +54,37 @@ void mlir::moe::addSharedExperts(Experts &block, llvm::StringRef prefix,
                                 std::nullopt};
 }
 
-Experts mlir::moe::makeBiasedExperts(llvm::StringRef prefix,
-                                     const CommonConfig &common,
-                                     const ExpertConfig &experts,
-                                     const GroupConfig &groups, double scale) {
-  Experts block = makeExperts(prefix, common, experts);
+BiasedExpertConfig
+mlir::moe::readBiasedExperts(Config &config,
+                             const BiasedExpertConfig &defaults) {
+  BiasedExpertConfig blocks;
+  blocks.denseWidth = readDenseWidth(config, defaults.denseWidth);
+  blocks.experts =
+      readExperts(config, defaults.experts, "moe_intermediate_size");
+  blocks.groups = readGroups(config, blocks.experts, defaults.groups);
+  blocks.scale = readRoutedScale(config, defaults.scale);
+  blocks.shared = readSharedExperts(config, defaults.shared);
+  blocks.dense = readLeadingDense(config, defaults.dense);
+  return blocks;
+}
+
+void mlir::moe::setBiasedExperts(DecoderLayer &layer, int64_t index,
+                                 const CommonConfig &common,
+                                 const BiasedExpertConfig &blocks) {
+  std::string prefix = layer.prefix + "mlp.";
+  if (index < blocks.dense) {
+    layer.feedForward = makeMLP(prefix, common, blocks.denseWidth);
+    return;
+  }
+  Experts block = makeExperts(prefix, common, blocks.experts);
   Router &router = block.router;
-  router.selectionBias = (prefix + "gate.e_score_correction_bias").str();
+  router.selectionBias = prefix + "gate.e_score_correction_bias";
   router.score = made<SigmoidAttr>();
-  if (experts.normalize)
+  if (blocks.experts.normalize)
     router.normalization = sumToOne(1e-20);
-  router.scale = scale;
-  limitToGroups(router, experts.slots, groups, GroupScore::top2_sum);
-  return block;
+  router.scale = blocks.scale;
+  limitToGroups(router, blocks.experts.slots, blocks.groups,
+                GroupScore::top2_sum);
+  addSharedExperts(block, prefix, common, blocks.shared);
+  layer.feedForward = block;
 }
