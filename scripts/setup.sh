@@ -18,6 +18,7 @@ packages=(
   nlohmann-json3-dev                                     # JSON in the runtime, which uses no LLVM
   python3 python3-numpy                                  # tests, and the demonstration's characters
 )
+[[ $* == *-DMOE_SANITIZE=* ]] && packages+=(libclang-rt-22-dev)
 
 say() { printf '== %s\n' "$*"; }
 fail() {
