@@ -77,8 +77,9 @@ refuse("NaN logits", tokens(program.ids([15], name="nan.npy"), "--generate", 2),
 refuse("memory", tokens(program.ids([1, 13], name="huge.npy")), "out of memory: 'forward' asked for .* of work space")
 
 # --- Stacks ---
-limit = lambda: resource.setrlimit(resource.RLIMIT_STACK, (128 << 10, 128 << 10))
-refuse("stack", tokens(good), r"the stack has \d+ KiB left, expected at least 512 KiB", preexec_fn=limit)
+for size in (64, 128, 512):
+    limit = lambda: resource.setrlimit(resource.RLIMIT_STACK, (size << 10, size << 10))
+    refuse(f"stack of {size}", tokens(good), r"the stack has \d+ KiB left, expected at least 512 KiB", preexec_fn=limit)
 refuse("stacks of threads", tokens(good, "--generate", 1, "--threads", 2),
        "OMP_STACKSIZE gives threads 64 KiB of stack, expected at least 512", env={**os.environ, "OMP_STACKSIZE": "64k"})
 
