@@ -1,5 +1,4 @@
-//===- ExpandMath.cpp - polynomials for elementary functions
-//---------------===//
+//===- ExpandMath.cpp - Polynomials for elementary functions --------------===//
 //
 // One implementation of exp, tanh, erf ... for vectors and scalars, so that no
 // vector library is needed and a value is the same in every lane and tail.
@@ -135,6 +134,8 @@ struct ExpandMathPass
       return isExpanded(name) || name == math::ExpOp::getOperationName();
     });
     arith::populateExpandBFloat16Patterns(patterns);
+    // Divisions that round up or down, which LLVM has none of.
+    arith::populateCeilFloorDivExpandOpsPatterns(patterns);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       signalPassFailure();
   }

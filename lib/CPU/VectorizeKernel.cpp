@@ -162,6 +162,13 @@ bool mlir::moe::vectorize::isContiguousBodyLoad(Operation *op,
   return last && last.getDim() == dim;
 }
 
+/// Whether the op may trap on some values: an integer division. MLIR says so of
+/// some of them only.
+static bool mayTrap(Operation *op) {
+  return !isSpeculatable(op) ||
+         isa<arith::FloorDivSIOp, arith::RemSIOp, arith::RemUIOp>(op);
+}
+
 bool Kernel::canVectorizeAlong(unsigned dim) const {
   for (const Access &access : llvm::concat<const Access>(inputs, outputs))
     if (!VectorType::isValidElementType(access.argument.getType()))
@@ -183,10 +190,9 @@ bool Kernel::canVectorizeAlong(unsigned dim) const {
       return false;
     if (uniform && operation.getNumResults() > 0)
       continue;
-    // Lanes beyond the end compute on zeros, so that an op which traps on some
-    // values (an integer division) has no vector form.
+    // Lanes beyond the end compute on zeros.
     if (!OpTrait::hasElementwiseMappableTraits(&operation) ||
-        !isSpeculatable(&operation))
+        mayTrap(&operation))
       return false;
     for (Type type : operation.getResultTypes())
       if (!VectorType::isValidElementType(type))

@@ -170,20 +170,23 @@ mlir::moe::importIR(StringRef path, StringRef weights, MLIRContext &context) {
   llvm::Expected<std::string> text = readFile(path, kMaxIRBytes);
   if (!text)
     return text.takeError();
-  auto buffer = llvm::MemoryBuffer::getMemBuffer(*text, path);
+  // A copy, since resources of bytecode stay in it.
+  auto sources = std::make_shared<llvm::SourceMgr>();
+  sources->AddNewSourceBuffer(
+      llvm::MemoryBuffer::getMemBufferCopy(*text, path), llvm::SMLoc());
   loadImportDialects(context);
-  if (llvm::Error error = guardNesting(*buffer, context))
-    return makeError(path + ": " + llvm::toString(std::move(error)));
+  llvm::Expected<OwningOpRef<ModuleOp>> module = parseGuarded(sources, context);
+  if (!module)
+    return makeError(path + ": " + llvm::toString(module.takeError()));
+  ErrorCollector errors(context);
+  // What was refused is parsed again for the words.
+  if (!*module)
+    *module = parseSourceFile<ModuleOp>(sources, ParserConfig(&context));
+  if (!*module || failed(verify(**module)))
+    return makeError(
+        errors.take((path + ": expected MLIR text or bytecode").str()));
   ImportedProgram program;
-  {
-    ErrorCollector errors(context);
-    auto sources = std::make_shared<llvm::SourceMgr>();
-    sources->AddNewSourceBuffer(std::move(buffer), llvm::SMLoc());
-    program.module = parseSourceFile<ModuleOp>(sources, ParserConfig(&context));
-    if (!program.module)
-      return makeError(
-          errors.take((path + ": expected MLIR text or bytecode").str()));
-  }
+  program.module = std::move(*module);
   if (!weights.empty()) {
     llvm::Expected<std::unique_ptr<Checkpoint>> checkpoint =
         Checkpoint::openFile(weights);

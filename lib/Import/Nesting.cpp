@@ -244,28 +244,36 @@ llvm::Error moe::checkNesting(Operation *op) {
   return llvm::Error::success();
 }
 
-llvm::Error moe::guardNesting(llvm::MemoryBufferRef source,
-                              MLIRContext &context) {
+llvm::Expected<OwningOpRef<ModuleOp>>
+moe::parseGuarded(const std::shared_ptr<llvm::SourceMgr> &sources,
+                  MLIRContext &context) {
+  llvm::MemoryBufferRef source =
+      *sources->getMemoryBuffer(sources->getMainFileID());
   if (llvm::Error error =
           isBytecode(source)
               ? BytecodeScanner(source.getBuffer()).scan()
               : scanNesting(source.getBuffer(), TextKind::mlir))
-    return error;
-  // Errors are left to the parser whose result is used. The verifier recurses,
-  // so nothing is verified before the check.
+    return std::move(error);
   ScopedDiagnosticHandler quiet(&context,
                                 [](Diagnostic &) { return success(); });
+  // The verifier recurses, so nothing is verified before the check.
+  OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(
+      sources, ParserConfig(&context, /*verifyAfterParse=*/false));
+  if (!module)
+    return module;
+  if (llvm::Error error = checkNesting(*module)) {
+    // Destroying recurses as well: what is too deep lives until the tool ends.
+    (void)module.release();
+    return std::move(error);
+  }
+  return module;
+}
+
+llvm::Error moe::guardNesting(llvm::MemoryBufferRef source,
+                              MLIRContext &context) {
   auto sources = std::make_shared<llvm::SourceMgr>();
   sources->AddNewSourceBuffer(
       llvm::MemoryBuffer::getMemBuffer(source, /*RequiresNullTerminator=*/false),
       llvm::SMLoc());
-  OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(
-      sources, ParserConfig(&context, /*verifyAfterParse=*/false));
-  if (!module)
-    return llvm::Error::success();
-  llvm::Error error = checkNesting(*module);
-  // Destroying recurses as well: what is too deep lives until the tool ends.
-  if (error)
-    (void)module.release();
-  return error;
+  return parseGuarded(sources, context).takeError();
 }

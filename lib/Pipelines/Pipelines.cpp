@@ -94,6 +94,8 @@ static std::unique_ptr<Pass> bufferize() {
   options.bufferizeFunctionBoundaries = true;
   // Identity layouts, since vector loads need a unit stride in the last dimension.
   options.functionBoundaryTypeConversion = bufferization::LayoutMapOption::IdentityLayoutMap;
+  // Loops may carry a tensor that is another one each round; its memory is kept until the function ends.
+  options.allowReturnAllocsFromLoops = true;
   return bufferization::createOneShotBufferizePass(options);
 }
 

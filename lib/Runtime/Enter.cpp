@@ -2,6 +2,7 @@
 // loads and times, all of the session that runs on this thread.
 #include "Error.h"
 #include "Model.h"
+#include "Stack.h"
 
 #include <cstdio>
 #include <cstdlib>
@@ -60,6 +61,7 @@ static bool run(moe_session &session, void (*entry)(void **)) {
 
 void moe::runtime::enter(moe_session &session,
                          const moe_function_info &function) {
+  checkStack(/*parallel=*/session.threads > 1);
   Scope scope(session);
   // Results of the previous call end here, as the interface says.
   session.workspace.release(0);

@@ -33,3 +33,15 @@ func.func @bf16(%v: vector<16xf32>) -> vector<16xbf16> {
   %0 = arith.truncf %v : vector<16xf32> to vector<16xbf16>
   return %0 : vector<16xbf16>
 }
+
+// Tests that divisions that round up or down, which LLVM lacks, become those that round to zero.
+// CHECK-LABEL: func.func @divisions(
+// CHECK-NOT:     arith.{{ceildiv|floordiv}}
+// CHECK:         return
+func.func @divisions(%a: index, %b: index, %v: vector<8xi32>, %w: vector<8xi32>) -> (index, index, index, vector<8xi32>) {
+  %0 = arith.ceildivsi %a, %b : index
+  %1 = arith.floordivsi %0, %b : index
+  %2 = arith.ceildivui %1, %b : index
+  %3 = arith.floordivsi %v, %w : vector<8xi32>
+  return %0, %1, %2, %3 : index, index, index, vector<8xi32>
+}

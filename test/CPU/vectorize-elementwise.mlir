@@ -49,10 +49,12 @@ func.func @lookup(%ids: memref<4xindex>, %table: memref<?x32xf32>, %out: memref<
 
 // -----
 
-// Tests that a division, which traps in lanes beyond the end, stays scalar.
+// Tests that divisions, which trap in lanes beyond the end, stay scalar, those that MLIR takes for harmless as well.
 // CHECK-LABEL: func.func @division(
 // CHECK-NOT:     vector
 // CHECK:         arith.divsi %{{.+}}, %{{.+}} : i32
+// CHECK-NOT:     vector
+// CHECK:         arith.remui %{{.+}}, %{{.+}} : i32
 // CHECK-NOT:     vector
 // CHECK:         return
 func.func @division(%a: memref<?xi32>, %b: memref<?xi32>) {
@@ -60,6 +62,12 @@ func.func @division(%a: memref<?xi32>, %b: memref<?xi32>) {
     ins(%a : memref<?xi32>) outs(%b : memref<?xi32>) {
   ^bb0(%x: i32, %y: i32):
     %q = arith.divsi %x, %y : i32
+    linalg.yield %q : i32
+  }
+  linalg.generic {indexing_maps = [affine_map<(i) -> (i)>, affine_map<(i) -> (i)>], iterator_types = ["parallel"]}
+    ins(%a : memref<?xi32>) outs(%b : memref<?xi32>) {
+  ^bb0(%x: i32, %y: i32):
+    %q = arith.remui %x, %y : i32
     linalg.yield %q : i32
   }
   return

@@ -189,13 +189,13 @@ static void threads(void **arguments) {
 
 #define VECTOR(name, type)                                                     \
   {                                                                            \
-    name, type, MOE_ROLE_DATA, 1, 0, { MOE_DYNAMIC }                           \
+    name, type, MOE_ROLE_DATA, 1, 0, {MOE_DYNAMIC}, 0                          \
   }
 #define CACHE                                                                  \
   {                                                                            \
     "cache", MOE_F32, MOE_ROLE_CACHE, 4, 0, {                                  \
       MOE_DYNAMIC, MOE_DYNAMIC, heads, width                                   \
-    }                                                                          \
+    }, 0                                                                       \
   }
 
 #define RING                                                                   \
@@ -205,30 +205,30 @@ static void threads(void **arguments) {
   }
 
 static const moe_value_info forwardInputs[] = {
-    {"tokens", MOE_I32, MOE_ROLE_TOKENS, 1, 0, {MOE_DYNAMIC}},
-    {"positions", MOE_I32, MOE_ROLE_POSITIONS, 1, 0, {MOE_DYNAMIC}},
-    {"sequences", MOE_I32, MOE_ROLE_SEQUENCES, 1, 0, {MOE_DYNAMIC}},
-    {"first_row", MOE_I64, MOE_ROLE_FIRST_ROW, 0, 1, {0}},
+    {"tokens", MOE_I32, MOE_ROLE_TOKENS, 1, 0, {MOE_DYNAMIC}, 0},
+    {"positions", MOE_I32, MOE_ROLE_POSITIONS, 1, 0, {MOE_DYNAMIC}, 0},
+    {"sequences", MOE_I32, MOE_ROLE_SEQUENCES, 1, 0, {MOE_DYNAMIC}, 0},
+    {"first_row", MOE_I64, MOE_ROLE_FIRST_ROW, 0, 1, {0}, 0},
     CACHE,
-    {"parameters", MOE_I8, MOE_ROLE_PARAMETERS, 1, 0, {MOE_DYNAMIC}},
+    {"parameters", MOE_I8, MOE_ROLE_PARAMETERS, 1, 0, {MOE_DYNAMIC}, 0},
     RING,
 };
 static const moe_value_info forwardOutputs[] = {
-    {"logits", MOE_F32, MOE_ROLE_LOGITS, 2, 0, {MOE_DYNAMIC, vocabulary}},
+    {"logits", MOE_F32, MOE_ROLE_LOGITS, 2, 0, {MOE_DYNAMIC, vocabulary}, 0},
     CACHE,
     RING,
 };
 static const moe_value_info scaleInputs[] = {
-    {"x", MOE_F32, MOE_ROLE_DATA, 2, 0, {MOE_DYNAMIC, 4}},
-    {"factor", MOE_F32, MOE_ROLE_DATA, 0, 0, {0}},
-    {"times", MOE_I64, MOE_ROLE_DATA, 0, 1, {0}},
+    {"x", MOE_F32, MOE_ROLE_DATA, 2, 0, {MOE_DYNAMIC, 4}, 0},
+    {"factor", MOE_F32, MOE_ROLE_DATA, 0, 0, {0}, 0},
+    {"times", MOE_I64, MOE_ROLE_DATA, 0, 1, {0}, 0},
 };
 static const moe_value_info scaleOutputs[] = {
-    {"y", MOE_F32, MOE_ROLE_DATA, 2, 0, {MOE_DYNAMIC, 4}},
+    {"y", MOE_F32, MOE_ROLE_DATA, 2, 0, {MOE_DYNAMIC, 4}, 0},
     VECTOR("sums", MOE_F32),
 };
 static const moe_value_info matrix[] = {
-    {"x", MOE_F32, MOE_ROLE_DATA, 2, 0, {MOE_DYNAMIC, MOE_DYNAMIC}}};
+    {"x", MOE_F32, MOE_ROLE_DATA, 2, 0, {MOE_DYNAMIC, MOE_DYNAMIC}, 0}};
 static const moe_value_info vectors[] = {
     VECTOR("f32", MOE_F32), VECTOR("f16", MOE_F16),   VECTOR("bf16", MOE_BF16),
     VECTOR("i32", MOE_I32), VECTOR("i64", MOE_I64),   VECTOR("i8", MOE_I8),
@@ -236,7 +236,7 @@ static const moe_value_info vectors[] = {
 
 #ifdef _OPENMP
 static const moe_value_info count[] = {
-    {"count", MOE_I32, MOE_ROLE_DATA, 0, 0, {0}}};
+    {"count", MOE_I32, MOE_ROLE_DATA, 0, 0, {0}, 0}};
 #endif
 
 static const moe_function_info functions[] = {

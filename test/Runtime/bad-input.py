@@ -1,5 +1,6 @@
 """Hostile token files, .npy, .safetensors and command lines: each must end in one or two lines that say what is wrong."""
 import re
+import resource
 
 from fake import *
 
@@ -74,6 +75,13 @@ refuse("large context", tokens(good, "--generate", 4, "--context", 101), "--cont
 refuse("threads", tokens(good, "--generate", 1, "--threads", 10**9), "threads is 1000000000, expected 1 to 4096")
 refuse("NaN logits", tokens(program.ids([15], name="nan.npy"), "--generate", 2), "every logit is NaN")
 refuse("memory", tokens(program.ids([1, 13], name="huge.npy")), "out of memory: 'forward' asked for .* of work space")
+
+# --- Stacks ---
+for size in (64, 128, 512):
+    limit = lambda: resource.setrlimit(resource.RLIMIT_STACK, (size << 10, size << 10))
+    refuse(f"stack of {size}", tokens(good), r"the stack has \d+ KiB left, expected at least 512 KiB", preexec_fn=limit)
+refuse("stacks of threads", tokens(good, "--generate", 1, "--threads", 2),
+       "OMP_STACKSIZE gives threads 64 KiB of stack, expected at least 512", env={**os.environ, "OMP_STACKSIZE": "64k"})
 
 # --- .npy ---
 valid = open(good, "rb").read()
@@ -230,7 +238,7 @@ refuse("name of logits", ["--tokens", good, "--logits", program.file("out.txt")]
 os.symlink("/dev/full", program.file("full.npy"))
 refuse("full device", ["--tokens", good, "--logits", program.file("full.npy")], "cannot write .*: No space left")
 program.expect(os.path.exists("/dev/full"), "the device stays")
-limit = lambda: __import__("resource").setrlimit(__import__("resource").RLIMIT_FSIZE, (100, 100))
+limit = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
 refuse("file size limit", tokens(good), "cannot write .*: File too large", preexec_fn=limit)
 before = sorted(os.listdir(program.folder))
 with open("/dev/full", "w") as full:

@@ -8,10 +8,13 @@
 #ifndef MOE_IMPORT_NESTING_H
 #define MOE_IMPORT_NESTING_H
 
-#include "mlir/IR/MLIRContext.h"
-#include "mlir/IR/Operation.h"
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
 #include "llvm/Support/Error.h"
 #include "llvm/Support/MemoryBufferRef.h"
+#include "llvm/Support/SourceMgr.h"
+
+#include <memory>
 
 namespace mlir::moe {
 
@@ -20,9 +23,15 @@ namespace mlir::moe {
 /// than memory holds. Needs constant stack.
 llvm::Error checkNesting(Operation *op);
 
-/// Reads IR, text or bytecode, and fails if it may not be handed to a parser
-/// and to passes: because of its nesting, or because bytecode is broken.
-/// Bytecode is parsed once for this, in `context`.
+/// Parses IR, text or bytecode, without verifying it, and fails if it may not
+/// be handed to passes: because of its nesting, or because bytecode is broken.
+/// Null, without a word, if the parser refuses it otherwise. The module may use
+/// the buffer in `sources`.
+llvm::Expected<OwningOpRef<ModuleOp>>
+parseGuarded(const std::shared_ptr<llvm::SourceMgr> &sources,
+             MLIRContext &context);
+
+/// The same for who does not need the module.
 llvm::Error guardNesting(llvm::MemoryBufferRef source, MLIRContext &context);
 
 } // namespace mlir::moe

@@ -42,7 +42,7 @@ extern "C" {
 typedef enum moe_status {
   MOE_OK = 0,
   MOE_INVALID_ARGUMENT = 1, /* the caller asked for something that has no meaning              */
-  MOE_OUT_OF_MEMORY = 2,    /* the system gave no memory; the session stays usable              */
+  MOE_OUT_OF_MEMORY = 2,    /* the system gave no memory, or too small a stack; the session stays usable */
   MOE_FILE_ERROR = 3,       /* a file could not be found, read or written                       */
   MOE_BAD_WEIGHTS = 4,      /* the weights file is cut, changed, or of another program          */
   MOE_UNSUPPORTED_CPU = 5,  /* this CPU lacks what the program was compiled for                 */

@@ -227,14 +227,20 @@ namespace {
 struct PrivateBuffersPass : moe::impl::PrivateBuffersPassBase<PrivateBuffersPass> {
   using PrivateBuffersPassBase::PrivateBuffersPassBase;
 
-  bool fitsOnStack(memref::AllocOp alloc) {
+  /// Takes room on the stack for the buffer, if there is as much left.
+  bool takeStack(memref::AllocOp alloc, uint64_t &left) {
     MemRefType type = alloc.getType();
-    return type.hasStaticShape() && type.getLayout().isIdentity() &&
-           static_cast<uint64_t>(type.getNumElements() * getElementBytes(type)) <= maxStackBytes;
+    if (!type.hasStaticShape() || !type.getLayout().isIdentity())
+      return false;
+    uint64_t bytes = llvm::alignTo(type.getNumElements() * getElementBytes(type), kAlignment);
+    if (bytes > left)
+      return false;
+    left -= bytes;
+    return true;
   }
 
-  LogicalResult moveOut(scf::ParallelOp loop, memref::AllocOp alloc, SymbolTable &symbols) {
-    if (!fitsOnStack(alloc) || escapes(alloc, loop))
+  LogicalResult moveOut(scf::ParallelOp loop, memref::AllocOp alloc, SymbolTable &symbols, uint64_t &stackLeft) {
+    if (escapes(alloc, loop) || !takeStack(alloc, stackLeft))
       return Mover(loop, alloc, symbols).moveToThreads();
     // At the start of the iteration and not in an inner loop, where the stack would grow with each round.
     OpBuilder builder = OpBuilder::atBlockBegin(loop.getBody());
@@ -255,8 +261,9 @@ struct PrivateBuffersPass : moe::impl::PrivateBuffersPassBase<PrivateBuffersPass
     for (scf::ParallelOp loop : loops) {
       SmallVector<memref::AllocOp> allocs;
       loop.walk([&](memref::AllocOp alloc) { allocs.push_back(alloc); });
+      uint64_t stackLeft = maxStackBytes;
       for (memref::AllocOp alloc : allocs)
-        if (failed(moveOut(loop, alloc, symbols)))
+        if (failed(moveOut(loop, alloc, symbols, stackLeft)))
           return signalPassFailure();
       if (failed(checkCalls(loop, symbols)))
         return signalPassFailure();

@@ -12,6 +12,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/Interfaces/ValueBoundsOpInterface.h"
 
 using namespace mlir;
 using namespace mlir::moe;
@@ -47,12 +48,21 @@ static Value insertEntry(OpBuilder &builder, Location loc, Value value,
       builder, loc, value, tensor, entry.offsets, entry.sizes, entry.strides);
 }
 
+/// Whether the body certainly yields as many rows as it is given.
+static bool keepsRowCount(Region &body) {
+  auto yield = cast<YieldOp>(body.front().getTerminator());
+  FailureOr<bool> equal = ValueBoundsConstraintSet::areEqual(
+      {yield.getValues()[0], 0}, {body.getArgument(0), 0});
+  return succeeded(equal) && *equal;
+}
+
 namespace {
 /// What all experts read: their rows, one after the other, and where each
 /// expert's begin; with several classes, each expert's class and its number in
-/// the class.
+/// the class. For each body, whether it keeps the number of rows.
 struct Sources {
   SmallVector<Value> rows;
+  SmallVector<bool> keepsRows;
   Value offsets, classes, numbers;
 };
 
@@ -70,6 +80,10 @@ struct LowerExperts : public OpConversionPattern<ExpertsOp> {
   matchAndRewrite(ExpertsOp op, OneToNOpAdaptor adaptor,
                   ConversionPatternRewriter &rewriter) const override {
     Location loc = op.getLoc();
+    Sources sources;
+    // While bodies still use their own arguments.
+    for (Region &body : op.getBodies())
+      sources.keepsRows.push_back(keepsRowCount(body));
     for (Region &body : op.getBodies())
       if (failed(rewriter.convertRegionTypes(&body, *getTypeConverter())))
         return rewriter.notifyMatchFailure(
@@ -78,7 +92,6 @@ struct LowerExperts : public OpConversionPattern<ExpertsOp> {
     Plan plan =
         buildPlan(rewriter, loc, adaptor.getRouting()[0], experts, recordLoad);
     OpFoldResult pairs = tensor::getMixedSize(rewriter, loc, plan.tokens, 0);
-    Sources sources;
     for (ValueRange rows : adaptor.getRows()) {
       OpFoldResult width = tensor::getMixedSize(rewriter, loc, rows[0], 1);
       Value init = tensor::EmptyOp::create(
@@ -240,16 +253,18 @@ struct LowerExperts : public OpConversionPattern<ExpertsOp> {
     (void)rewriter.getRemappedValues(yield.getValues(), yielded);
     rewriter.eraseOp(yield);
 
-    // A body that yields another number of rows may not reach beyond its own.
-    Value given =
-        rewriter.createOrFold<tensor::DimOp>(loc, yielded[0], 0);
-    OpFoldResult safe =
-        rewriter.createOrFold<arith::MinSIOp>(loc, given, own.count);
+    Value rows = yielded[0];
     SmallVector<OpFoldResult> sizes = {
-        safe, tensor::getMixedSize(rewriter, loc, carried[0], 1)};
-    Value rows = tensor::ExtractSliceOp::create(
-        rewriter, loc, yielded[0], ArrayRef<OpFoldResult>{zero, zero}, sizes,
-        strides);
+        own.count, tensor::getMixedSize(rewriter, loc, carried[0], 1)};
+    // A body that may yield another number of rows does not reach beyond its
+    // own. The slice costs a copy.
+    if (!sources.keepsRows[bodyClass]) {
+      Value given = rewriter.createOrFold<tensor::DimOp>(loc, rows, 0);
+      sizes[0] = rewriter.createOrFold<arith::MinSIOp>(loc, given, own.count);
+      rows = tensor::ExtractSliceOp::create(
+          rewriter, loc, rows, ArrayRef<OpFoldResult>{zero, zero}, sizes,
+          strides);
+    }
     SmallVector<Value> results = {tensor::InsertSliceOp::create(
         rewriter, loc, rows, carried[0], place, sizes, strides)};
     for (auto [value, state] :

@@ -250,7 +250,8 @@ struct LowerFillGroups : public OpConversionPattern<FillGroupsOp> {
       return linalg::GenericOp::create(
                  rewriter, loc, group.target.getType(), vector, group.target,
                  maps,
-                 SmallVector(2, utils::IteratorType::parallel),
+                 SmallVector<utils::IteratorType>(
+                     2, utils::IteratorType::parallel),
                  [](OpBuilder &b, Location loc, ValueRange x) {
                    Value wide = buildWiden(b, loc, x[0]);
                    linalg::YieldOp::create(b, loc, wide);

@@ -70,7 +70,7 @@ constexpr int64_t kMaxExperts = 1 << 16;
 /// Routed experts: how many, how many a token goes to, and how wide.
 struct ExpertConfig {
   int64_t experts, slots, width;
-  bool normalize; ///< scores of the chosen are divided by their sum
+  bool normalize = false; ///< scores of the chosen are divided by their sum
 };
 /// `widthKey` names the width. With `mayBeNone` there may be 0 experts;
 /// `defaults.slots` 0: the number must be given.

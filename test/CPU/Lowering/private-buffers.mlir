@@ -21,6 +21,35 @@ func.func @small(%n: index, %v: f32) {
 
 // -----
 
+// Tests that the buffers of one loop share the room on the stack, and that each loop has it anew.
+// CHECK-LABEL: func.func @several(
+// CHECK: memref.alloc({{.*}}) {alignment = 64 : i64} : memref<?xi8>
+// CHECK: scf.parallel
+// CHECK-DAG: memref.alloca() {alignment = 64 : i64} : memref<40000xf32>
+// CHECK-DAG: memref.alloca() {alignment = 64 : i64} : memref<24000xf32>
+// CHECK-DAG: memref.view {{.*}} to memref<36000xf32>
+// CHECK: scf.parallel
+// CHECK-NEXT: memref.alloca() {alignment = 64 : i64} : memref<65536xf32>
+func.func @several(%n: index, %v: f32) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  scf.parallel (%i) = (%c0) to (%n) step (%c1) {
+    %a = memref.alloc() : memref<40000xf32>
+    %b = memref.alloc() : memref<36000xf32>
+    %c = memref.alloc() : memref<24000xf32>
+    memref.store %v, %a[%c0] : memref<40000xf32>
+    memref.store %v, %b[%c0] : memref<36000xf32>
+    memref.store %v, %c[%c0] : memref<24000xf32>
+  }
+  scf.parallel (%i) = (%c0) to (%n) step (%c1) {
+    %a = memref.alloc() : memref<65536xf32>
+    memref.store %v, %a[%c0] : memref<65536xf32>
+  }
+  return
+}
+
+// -----
+
 // Tests that a buffer whose size is known in the loop only gets room for the largest, once for each thread.
 // CHECK-LABEL: func.func @dynamic(
 // CHECK-SAME: %[[LENGTHS:[^:]+]]: memref<?xindex>

@@ -50,8 +50,8 @@ def SerializeNestedLoopsPass : Pass<"moe-cpu-serialize-nested-loops", "::mlir::f
 def PrivateBuffersPass : Pass<"moe-cpu-private-buffers", "::mlir::ModuleOp"> {
   let summary = "Give each thread its own buffers: no allocation inside parallel loops";
   let description = [{
-    A buffer allocated in a parallel loop moves to the stack of the iteration if it has a static size of at most
-    `max-stack-bytes`. Any other becomes part of one buffer allocated before the loop, with room for each thread; if its
+    A buffer allocated in a parallel loop moves to the stack of the iteration if it has a static size, and those of the
+    loop that are there take at most `max-stack-bytes` together. Any other becomes part of one buffer allocated before the loop, with room for each thread; if its
     size is known only inside the loop, a serial loop finds the largest one first. What cannot be moved is an
     error: the allocator serves one thread only.
 
@@ -71,8 +71,9 @@ def PrivateBuffersPass : Pass<"moe-cpu-private-buffers", "::mlir::ModuleOp"> {
   }];
   let dependentDialects = ["::mlir::affine::AffineDialect", "::mlir::arith::ArithDialect",
                            "::mlir::func::FuncDialect", "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
-  let options = [Option<"maxStackBytes", "max-stack-bytes", "uint64_t", "65536",
-                        "Largest buffer that may lie on the stack">];
+  let options = [Option<"maxStackBytes", "max-stack-bytes", "uint64_t", "262144",
+                        "How much of the buffers of a loop may lie on the stack. The runtime checks that a "
+                        "stack has room for the default and for the frames of functions">];
 }
 
 def WorkspacePass : Pass<"moe-cpu-workspace", "::mlir::ModuleOp"> {

@@ -35,10 +35,6 @@ uint64_t getBytes(RankedTensorType type) {
          getElementBytes(type.getElementType());
 }
 
-RankedTensorType withShape(RankedTensorType type, ArrayRef<int64_t> shape) {
-  return RankedTensorType::get(shape, type.getElementType());
-}
-
 /// Writes bytes [offset, offset + size) of what `recipe` makes, reading no more
 /// than needed where possible.
 llvm::Error writeRange(RecipeAttrInterface recipe, uint64_t offset,
