@@ -135,6 +135,8 @@ struct ExpandMathPass
       return isExpanded(name) || name == math::ExpOp::getOperationName();
     });
     arith::populateExpandBFloat16Patterns(patterns);
+    // Divisions that round up or down have no instruction.
+    arith::populateCeilFloorDivExpandOpsPatterns(patterns);
     if (failed(applyPatternsGreedily(getOperation(), std::move(patterns))))
       signalPassFailure();
   }

@@ -33,3 +33,15 @@ func.func @bf16(%v: vector<16xf32>) -> vector<16xbf16> {
   %0 = arith.truncf %v : vector<16xf32> to vector<16xbf16>
   return %0 : vector<16xbf16>
 }
+
+// Tests that integer divisions that round up or down become those that round to zero.
+// CHECK-LABEL: func.func @divisions(
+// CHECK-NOT:     arith.{{ceildivsi|ceildivui|floordivsi}}
+// CHECK:         arith.divsi
+// CHECK:         return
+func.func @divisions(%a: i32, %v: vector<4xindex>) -> (i32, i32, vector<4xindex>) {
+  %0 = arith.ceildivsi %a, %a : i32
+  %1 = arith.floordivsi %0, %a : i32
+  %2 = arith.ceildivui %v, %v : vector<4xindex>
+  return %0, %1, %2 : i32, i32, vector<4xindex>
+}

@@ -73,7 +73,8 @@ def ExpandMathPass : Pass<"moe-cpu-expand-math", "::mlir::func::FuncOp"> {
     functions use the approximations of MLIR (`math.log` takes subnormal numbers for
     the smallest normal one); in 16 bits they are computed in f32. `math.sin` and `math.cos` of vectors
     are unrolled to the C library: their arguments are large. Conversions to bf16
-    are expanded to integer arithmetic (round to nearest even).
+    are expanded to integer arithmetic (round to nearest even), integer divisions that
+    round up or down to those that round to zero.
 
     ```mlir
     %e = math.exp %x : vector<16xf32>
