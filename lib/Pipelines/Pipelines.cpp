@@ -33,6 +33,8 @@ static std::unique_ptr<Pass> verifyStage(StringRef stage) { return createVerifyS
 
 void moe::buildOptimizePipeline(OpPassManager &pm, const OptimizeOptions &options) {
   // func moe ml_program linalg tensor scf arith math
+  // First, while routings and what they are made from stand as they were written.
+  pm.addPass(createVerifyIndependencePass());
   // Arithmetic on whole tensors gets the form of all other elementwise operations.
   pm.addNestedPass<func::FuncOp>(createConvertElementwiseToLinalgPass());
   // Before all fusions, since bodies of experts hide the products that all others work on.
@@ -77,6 +79,7 @@ void moe::buildTilePipeline(OpPassManager &pm, const TileOptions &options) {
 
 void moe::buildReferencePipeline(OpPassManager &pm, const ReferenceOptions &options) {
   // func moe ml_program linalg tensor scf arith math
+  pm.addPass(createVerifyIndependencePass());
   // Arithmetic on whole tensors has no form on buffers.
   pm.addNestedPass<func::FuncOp>(createConvertElementwiseToLinalgPass());
   pm.addPass(createConvertMoEToLinalgPass({/*recordLoad=*/true}));

@@ -113,12 +113,15 @@ class System:
         return fast
 
     def compare(self, title, got, want, exact=False):
-        """Integers and what must be exact without any difference, the rest within the bound."""
+        """Integers, what must be exact, infinities and NaN without any difference, the rest within the bound."""
         want = np.asarray(want)
         if exact or want.dtype.kind in "iub" or not np.abs(want, where=np.isfinite(want), out=np.zeros(want.shape)).any():
             harness.check_equal(title, got, want.astype(got.dtype))
             return
-        error = harness.check_close(title, got, want, self.bound)
+        harness.check_shape(title, got, want)
+        finite = np.isfinite(want)
+        harness.check_equal(f"{title}, what is no number", np.where(finite, 0, got), np.where(finite, 0, want))
+        error = harness.check_close(title, np.where(finite, got, 0), np.where(finite, want, 0), self.bound)
         self.worst = max(self.worst, error)
 
     def oracle(self, inputs):

@@ -29,7 +29,7 @@ def ConvertMoEToLinalgPass : Pass<"convert-moe-to-linalg", "::mlir::ModuleOp"> {
     ```
 
     becomes that sort, a gather of all rows, a loop over experts around the body with slices of rows and banks, and
-    a sum of each token's rows.
+    a sum of each token's rows. `linalg.softmax`, which has no loop of its own, becomes the four that it is made of.
   }];
   let options = [
     Option<"recordLoad", "record-load", "bool", /*default=*/"false",

@@ -56,6 +56,7 @@ void moe::populateMoEToLinalgPatterns(const TypeConverter &converter,
   populateRoutingPatterns(converter, patterns);
   populatePlanPatterns(converter, patterns, recordLoad);
   populateGatherPatterns(converter, patterns);
+  populateSoftmaxPatterns(patterns);
   populateGroupedMatmulPatterns(converter, patterns);
   populateCombinePatterns(converter, patterns);
   populateExpertsPatterns(converter, patterns, recordLoad);
@@ -166,6 +167,7 @@ struct ConvertMoEToLinalgPass
     RewritePatternSet patterns(&getContext());
     ConversionTarget target(getContext());
     target.addIllegalDialect<MoEDialect>();
+    target.addIllegalOp<linalg::SoftmaxOp>();
     target.addDynamicallyLegalOp<func::FuncOp>([&](func::FuncOp op) {
       return converter.isSignatureLegal(op.getFunctionType());
     });

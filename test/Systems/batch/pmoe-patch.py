@@ -55,3 +55,12 @@ def trap_gate_on_the_input_of_a_homogeneous_expert_is_a_gate_on_its_output(syste
             for j in np.flatnonzero(gate):
                 want[s] += gate[j] * (system.weights["heads"][e] @ np.maximum(system.weights["filters"][e] @ patches[j], 0))
     system.compare("output scaled", system.run({"x": x.astype(np.float32)})["y"], want)
+
+
+def trap_a_patch_may_be_taken_by_none_or_by_all(system):
+    x = system.inputs(200, integers=False)["x"]
+    weights = {name: value.astype(np.float64) for name, value in system.weights.items()}
+    counts = {int(count) for patches in x.astype(np.float64)
+              for count in sum((gates(patches @ weights["router"][e], False) > 0).astype(int) for e in range(4))}
+    assert {0, 1, 2, 3, 4} <= counts
+    system.check("taken by none to all", {"x": x})

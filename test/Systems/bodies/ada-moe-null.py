@@ -62,3 +62,11 @@ def trap_without_null_experts_it_is_renormalised_top_k(system):
         for e, share in zip(chosen, g):
             want[t] += share * (system.weights["down"][e] @ np.maximum(system.weights["up"][e] @ row, 0))
     system.compare("no null experts", system.run({"x": x, "logits": logits}, "given")["y"], want)
+
+
+def trap_scores_of_true_experts_that_are_0_give_0_not_nan(system):
+    """The third choice is a true expert whose score is 0: the sum that its weight is divided by is 0."""
+    logits = np.full((3, 8), -300, np.float32)
+    logits[:, [TRUE, TRUE + 1]] = 0
+    x = system.inputs(3, integers=True)["x"]
+    system.compare("scores of 0", system.run({"x": x, "logits": logits}, "given")["y"], x * 0, exact=True)

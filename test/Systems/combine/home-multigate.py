@@ -77,3 +77,21 @@ def trap_folded_norm_equals_stored_statistics(system):
     folded["bn_variance"] = folded["bn_variance"] * 0 + 1 - 2.0**-10
     want = np.stack([task(folded, row, experts(folded, row), 0) for row in inputs["x"].astype(np.float64)])
     system.compare("folded", got["first"], want)
+
+
+def trap_masked_before_the_softmax_and_not_after(system):
+    """Shares of the visible experts sum to 1; with a mask of weights, or of logits to 0, they do not."""
+    inputs = system.inputs(9, integers=False)
+    got = system.check("before", inputs)
+    weights = {name: value.astype(np.float64) for name, value in system.weights.items()}
+    for number, name in enumerate(("first", "second")):
+        seen = np.array(SEEN[number])
+        after, zeroed = [], []
+        for row in inputs["x"].astype(np.float64):
+            outputs = experts(weights, row)
+            own = sigmoid(weights["self_router"][number] @ row) * outputs[OWN[number]]
+            z = weights["task_router"].reshape(2, 5, 24)[number] @ row
+            for results, logits, mask in ((after, z, seen), (zeroed, z * seen, 1)):
+                results.append(np.exp(logits) / np.exp(logits).sum() * mask @ outputs + own)
+        for other in (after, zeroed):
+            assert np.abs(np.stack(other) - got[name]).max() > 1e-2 * np.abs(got[name]).max()

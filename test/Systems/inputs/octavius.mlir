@@ -2,6 +2,7 @@
 //
 // Octavius: a request is routed once, by the mean of the router's logits over its instruction tokens, and all low-rank
 // experts of all layers use that choice, beside a frozen linear layer. Two layers here. Requests of a batch do not mix.
+// Tokens generated later keep the choice of the prompt: @prompt gives it, @decode takes it.
 //
 // Reading: the mean covers instruction tokens alone; the training code also counts padding, which a test shows to be
 // another function. No factor alpha / r, as in the published branch. A random second expert is computed there and not used.
@@ -51,18 +52,13 @@ func.func private @layer(%x: tensor<?x24xf32>, %routing: !moe.routing<? x 4, slo
   return %y : tensor<?x24xf32>
 }
 
-func.func @octavius(%x: tensor<?x24xf32> {moe.name = "x"}, %requests: tensor<?xi32> {moe.name = "requests"},
-                    %instruction: tensor<?xf32> {moe.name = "instruction"}) -> (tensor<?x24xf32> {moe.name = "y"}) {
+// The choice of each request: of the mean of its instruction tokens' logits.
+func.func private @decide(%x: tensor<?x24xf32>, %requests: tensor<?xi32>, %instruction: tensor<?xf32>)
+    -> !moe.routing<? x 4, slots = 2, scope = request> {
   %zero = arith.constant 0.0 : f32
   %c0 = arith.constant 0 : index
   %tokens = tensor.dim %x, %c0 : tensor<?x24xf32>
   %router = ml_program.global_load_const @router : tensor<4x24xf32>
-  %base0 = ml_program.global_load_const @base0 : tensor<24x24xf32>
-  %a0 = ml_program.global_load_const @a0 : !moe.bank<tensor<4x4x24xf32>>
-  %b0 = ml_program.global_load_const @b0 : !moe.bank<tensor<4x24x4xf32>>
-  %base1 = ml_program.global_load_const @base1 : tensor<24x24xf32>
-  %a1 = ml_program.global_load_const @a1 : !moe.bank<tensor<4x4x24xf32>>
-  %b1 = ml_program.global_load_const @b1 : !moe.bank<tensor<4x24x4xf32>>
   %logits_empty = tensor.empty(%tokens) : tensor<?x4xf32>
   %logits_zero = linalg.fill ins(%zero : f32) outs(%logits_empty : tensor<?x4xf32>) -> tensor<?x4xf32>
   %logits = linalg.matmul indexing_maps = [#rows, #weight, #out]
@@ -106,31 +102,73 @@ func.func @octavius(%x: tensor<?x24xf32> {moe.name = "x"}, %requests: tensor<?xi
     %quotient = arith.divf %sum, %divisor : f32
     linalg.yield %quotient : f32
   } -> tensor<3x4xf32>
+  %means = tensor.cast %mean : tensor<3x4xf32> to tensor<?x4xf32>
+  %decided = call @choose(%means) : (tensor<?x4xf32>) -> !moe.routing<? x 4, slots = 2, scope = request>
+  return %decided : !moe.routing<? x 4, slots = 2, scope = request>
+}
+
+func.func private @choose(%means: tensor<?x4xf32>) -> !moe.routing<? x 4, slots = 2, scope = request> {
+  %decided = moe.select %means policy(#moe.top_k<2>) score(#moe.softmax) normalize(#moe.sum_to_one<epsilon = 1.0e-09 : f32>)
+    scope(request) : tensor<?x4xf32> -> !moe.routing<? x 4, slots = 2, scope = request>
+  return %decided : !moe.routing<? x 4, slots = 2, scope = request>
+}
+
+func.func private @layers(%x: tensor<?x24xf32>, %requests: tensor<?xi32>, %decided: !moe.routing<? x 4, slots = 2, scope = request>)
+    -> tensor<?x24xf32> {
+  %base0 = ml_program.global_load_const @base0 : tensor<24x24xf32>
+  %a0 = ml_program.global_load_const @a0 : !moe.bank<tensor<4x4x24xf32>>
+  %b0 = ml_program.global_load_const @b0 : !moe.bank<tensor<4x24x4xf32>>
+  %base1 = ml_program.global_load_const @base1 : tensor<24x24xf32>
+  %a1 = ml_program.global_load_const @a1 : !moe.bank<tensor<4x4x24xf32>>
+  %b1 = ml_program.global_load_const @b1 : !moe.bank<tensor<4x24x4xf32>>
   // Shown:
-  %chosen = moe.select %mean policy(#moe.top_k<2>) score(#moe.softmax) normalize(#moe.sum_to_one<epsilon = 1.0e-09 : f32>)
-    : tensor<3x4xf32> -> !moe.routing<3 x 4, slots = 2>
-  %ids, %shares = moe.routing_parts %chosen : !moe.routing<3 x 4, slots = 2> -> tensor<3x2xi32>, tensor<3x2xf32>
-  %pair_empty = tensor.empty(%tokens) : tensor<?x2xf32>
-  %weights = moe.gather ins(%shares : tensor<3x2xf32>) at(%requests : tensor<?xi32>) outs(%pair_empty : tensor<?x2xf32>) -> tensor<?x2xf32>
-  %number_empty = tensor.empty() : tensor<3x2xf32>
-  %numbers = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]}
-    ins(%ids : tensor<3x2xi32>) outs(%number_empty : tensor<3x2xf32>) {
-  ^bb0(%id: i32, %unused: f32):
-    %number = arith.sitofp %id : i32 to f32
-    linalg.yield %number : f32
-  } -> tensor<3x2xf32>
-  %own_numbers = moe.gather ins(%numbers : tensor<3x2xf32>) at(%requests : tensor<?xi32>) outs(%pair_empty : tensor<?x2xf32>) -> tensor<?x2xf32>
-  %own_empty = tensor.empty(%tokens) : tensor<?x2xi32>
-  %own_ids = linalg.generic {indexing_maps = [#id, #id], iterator_types = ["parallel", "parallel"]}
-    ins(%own_numbers : tensor<?x2xf32>) outs(%own_empty : tensor<?x2xi32>) {
-  ^bb0(%number: f32, %unused: i32):
-    %id = arith.fptosi %number : f32 to i32
-    linalg.yield %id : i32
-  } -> tensor<?x2xi32>
-  %routing = moe.make_routing %own_ids, %weights : tensor<?x2xi32>, tensor<?x2xf32> -> !moe.routing<? x 4, slots = 2>
+  %routing = moe.spread %decided over(%requests : tensor<?xi32>)
+    : !moe.routing<? x 4, slots = 2, scope = request> -> !moe.routing<? x 4, slots = 2>
   %x1 = call @layer(%x, %routing, %base0, %a0, %b0) : (tensor<?x24xf32>, !moe.routing<? x 4, slots = 2>, tensor<24x24xf32>, !moe.bank<tensor<4x4x24xf32>>, !moe.bank<tensor<4x24x4xf32>>)
     -> tensor<?x24xf32>
   %x2 = call @layer(%x1, %routing, %base1, %a1, %b1) : (tensor<?x24xf32>, !moe.routing<? x 4, slots = 2>, tensor<24x24xf32>, !moe.bank<tensor<4x4x24xf32>>, !moe.bank<tensor<4x24x4xf32>>)
     -> tensor<?x24xf32>
   return %x2 : tensor<?x24xf32>
+}
+
+func.func @octavius(%x: tensor<?x24xf32> {moe.name = "x"}, %requests: tensor<?xi32> {moe.name = "requests"},
+                    %instruction: tensor<?xf32> {moe.name = "instruction"}) -> (tensor<?x24xf32> {moe.name = "y"}) {
+  %decided = call @decide(%x, %requests, %instruction) : (tensor<?x24xf32>, tensor<?xi32>, tensor<?xf32>)
+    -> !moe.routing<? x 4, slots = 2, scope = request>
+  %y = call @layers(%x, %requests, %decided) : (tensor<?x24xf32>, tensor<?xi32>, !moe.routing<? x 4, slots = 2, scope = request>)
+    -> tensor<?x24xf32>
+  return %y : tensor<?x24xf32>
+}
+
+// The prompt, and the choice that is kept for what follows it.
+func.func @prompt(%x: tensor<?x24xf32> {moe.name = "x"}, %requests: tensor<?xi32> {moe.name = "requests"},
+                  %instruction: tensor<?xf32> {moe.name = "instruction"})
+    -> (tensor<?x24xf32> {moe.name = "y"}, !moe.routing<? x 4, slots = 2, scope = request> {moe.name = "decided"}) {
+  %decided = call @decide(%x, %requests, %instruction) : (tensor<?x24xf32>, tensor<?xi32>, tensor<?xf32>)
+    -> !moe.routing<? x 4, slots = 2, scope = request>
+  %y = call @layers(%x, %requests, %decided) : (tensor<?x24xf32>, tensor<?xi32>, !moe.routing<? x 4, slots = 2, scope = request>)
+    -> tensor<?x24xf32>
+  return %y, %decided : tensor<?x24xf32>, !moe.routing<? x 4, slots = 2, scope = request>
+}
+
+// Later tokens of the same requests.
+func.func @decode(%x: tensor<?x24xf32> {moe.name = "x"}, %requests: tensor<?xi32> {moe.name = "requests"},
+                  %decided: !moe.routing<? x 4, slots = 2, scope = request> {moe.name = "decided"})
+    -> (tensor<?x24xf32> {moe.name = "y"}) {
+  %y = call @layers(%x, %requests, %decided) : (tensor<?x24xf32>, tensor<?xi32>, !moe.routing<? x 4, slots = 2, scope = request>)
+    -> tensor<?x24xf32>
+  return %y : tensor<?x24xf32>
+}
+
+// The choice alone, from means.
+func.func @choice(%means: tensor<?x4xf32> {moe.name = "means"}) -> (!moe.routing<? x 4, slots = 2, scope = request> {moe.name = "decided"}) {
+  %decided = call @choose(%means) : (tensor<?x4xf32>) -> !moe.routing<? x 4, slots = 2, scope = request>
+  return %decided : !moe.routing<? x 4, slots = 2, scope = request>
+}
+
+// The same divisor where the sum is small, which a softmax over four experts never gives: shares of 1 are at least 0.5.
+func.func @shares(%scores: tensor<?x4xf32> {moe.name = "scores"}) -> (!moe.routing<? x 4, slots = 2, scope = request> {moe.name = "decided"}) {
+  %decided = moe.select %scores policy(#moe.top_k<2>) score(#moe.identity) normalize(#moe.sum_to_one<epsilon = 1.0e-09 : f32>)
+    scope(request) : tensor<?x4xf32> -> !moe.routing<? x 4, slots = 2, scope = request>
+  return %decided : !moe.routing<? x 4, slots = 2, scope = request>
 }

@@ -81,3 +81,16 @@ def trap_ties_take_the_lowest_index(system):
 def trap_nan_is_below_every_number(system):
     assert chosen(system, [np.nan, 0.5, 0.25, np.nan, 0, 0, 0, 0], 0.6) == [[1, 2]]
     assert chosen(system, [np.nan] * 8, 0.6) == [list(range(8))]  # no sum of NaN passes
+
+
+def trap_weights_are_raw(system):
+    """They sum to what was passed, less than 1; divided by their sum they are another layer."""
+    inputs = system.inputs(37, integers=False)
+    y = system.check("raw", inputs)["y"]
+    weights = {name: weight.astype(np.float64) for name, weight in system.weights.items()}
+    totals = []
+    for row in inputs["x"].astype(np.float64):
+        scores = softmax(weights["router"] @ row)
+        totals.append(sum(scores[e] for e in prefix(scores, inputs["p"][0])))
+    renormalised = y / np.array(totals)[:, None]
+    assert max(totals) < 1 and np.abs(renormalised - y).max() > 0.1 * np.abs(y).max()

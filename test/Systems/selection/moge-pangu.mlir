@@ -1,12 +1,16 @@
 // RUN: %systems %moe_bin %t %s
 //
 // MoGE (Pangu Pro): the best expert of every group, weighed by its probability among all experts and a learned scale of its
-// own, beside a shared expert. Without the vote over the batch that one kind of device adds.
+// own, beside a shared expert. @voted has the vote that one kind of device adds: of each group only the experts that most
+// tokens of the batch would choose are kept (one here; of equals the first), so that tokens depend on one another.
 
 #rows = affine_map<(m, n, k) -> (m, k)>
 #weight = affine_map<(m, n, k) -> (n, k)>
 #out = affine_map<(m, n, k) -> (m, n)>
 #id = affine_map<(t, s) -> (t, s)>
+#votes = affine_map<(e, t, s) -> (t, s)>
+#count = affine_map<(e, t, s) -> (e)>
+#all = affine_map<(e) -> (e)>
 
 ml_program.global private @router(#moe.source<"router", tensor<8x24xf32>>) : tensor<8x24xf32>
 ml_program.global private @expert(#moe.bank_recipe<[#moe.source<"expert", tensor<8x24x24xf32>>]>) : !moe.bank<tensor<8x24x24xf32>>
@@ -73,6 +77,50 @@ func.func @top_4(%logits: tensor<?x8xf32> {moe.name = "logits"})
     -> (tensor<?x4xi32> {moe.name = "ids"}, tensor<?x4xf32> {moe.name = "weights"}) {
   %routing = moe.select %logits policy(#moe.top_k<4>) score(#moe.softmax) normalize(#moe.keep)
     : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 4>
+  %ids, %weights = moe.routing_parts %routing : !moe.routing<? x 8, slots = 4> -> tensor<?x4xi32>, tensor<?x4xf32>
+  return %ids, %weights : tensor<?x4xi32>, tensor<?x4xf32>
+}
+
+// The choice among the experts that the batch votes for: a bias of negative infinity for all others.
+func.func @voted(%logits: tensor<?x8xf32> {moe.name = "logits"})
+    -> (tensor<?x4xi32> {moe.name = "ids"}, tensor<?x4xf32> {moe.name = "weights"}) {
+  %first = moe.select %logits policy(#moe.per_group_top_k<k = 1, groups = 4>) score(#moe.softmax) normalize(#moe.keep)
+    : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 4>
+  %wanted, %scores = moe.routing_parts %first : !moe.routing<? x 8, slots = 4> -> tensor<?x4xi32>, tensor<?x4xf32>
+  %zero = arith.constant 0.0 : f32
+  %votes_empty = tensor.empty() : tensor<8xf32>
+  %votes_zero = linalg.fill ins(%zero : f32) outs(%votes_empty : tensor<8xf32>) -> tensor<8xf32>
+  %votes = linalg.generic {indexing_maps = [#votes, #count], iterator_types = ["parallel", "reduction", "reduction"]}
+    ins(%wanted : tensor<?x4xi32>) outs(%votes_zero : tensor<8xf32>) {
+  ^bb0(%expert: i32, %before: f32):
+    %number = linalg.index 0 : index
+    %this = arith.index_cast %number : index to i32
+    %is_for = arith.cmpi eq, %expert, %this : i32
+    %one = arith.constant 1.0 : f32
+    %more = arith.addf %before, %one : f32
+    %after = arith.select %is_for, %more, %before : f32
+    linalg.yield %after : f32
+  } -> tensor<8xf32>
+  %row = tensor.expand_shape %votes [[0, 1]] output_shape [1, 8] : tensor<8xf32> into tensor<1x8xf32>
+  %kept = moe.select %row policy(#moe.per_group_top_k<k = 1, groups = 4>) score(#moe.identity) normalize(#moe.one)
+    scope(batch) : tensor<1x8xf32> -> !moe.routing<1 x 8, slots = 4, scope = batch>
+  %kept_ids, %ones = moe.routing_parts %kept : !moe.routing<1 x 8, slots = 4, scope = batch> -> tensor<1x4xi32>, tensor<1x4xf32>
+  %bias = linalg.generic {indexing_maps = [#all], iterator_types = ["parallel"]} outs(%votes_empty : tensor<8xf32>) {
+  ^bb0(%unused: f32):
+    %number = linalg.index 0 : index
+    %this = arith.index_cast %number : index to i32
+    %none = arith.constant 0 : index
+    %two = arith.constant 2 : index
+    %group = arith.divui %number, %two : index
+    %winner = tensor.extract %kept_ids[%none, %group] : tensor<1x4xi32>
+    %wins = arith.cmpi eq, %winner, %this : i32
+    %nothing = arith.constant 0.0 : f32
+    %never = arith.constant 0xFF800000 : f32
+    %own = arith.select %wins, %nothing, %never : f32
+    linalg.yield %own : f32
+  } -> tensor<8xf32>
+  %routing = moe.select %logits bias(%bias : tensor<8xf32>) policy(#moe.per_group_top_k<k = 1, groups = 4>)
+    score(#moe.softmax) normalize(#moe.keep) : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 4>
   %ids, %weights = moe.routing_parts %routing : !moe.routing<? x 8, slots = 4> -> tensor<?x4xi32>, tensor<?x4xf32>
   return %ids, %weights : tensor<?x4xi32>, tensor<?x4xf32>
 }

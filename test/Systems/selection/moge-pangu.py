@@ -59,3 +59,23 @@ def trap_weights_are_shares_of_all_experts(system):
 def trap_ties_and_nan(system):
     assert choose(system, np.zeros((1, E)), "choice")["ids"].tolist() == [[0, 2, 4, 6]]
     assert choose(system, np.full((1, E), np.nan), "choice")["ids"].tolist() == [[0, 2, 4, 6]]
+
+
+def trap_a_vote_couples_the_batch(system):
+    """Each group keeps the expert that most tokens prefer; without company, or where all agree, nothing changes."""
+    rng = np.random.default_rng(7)
+    logits = rng.standard_normal((51, E)).astype(np.float32)
+    got = choose(system, logits, "voted")
+    pairs = logits.reshape(51, GROUPS, 2)
+    second = (pairs[:, :, 1] > pairs[:, :, 0]).sum(0) > 51 - (pairs[:, :, 1] > pairs[:, :, 0]).sum(0)
+    winners = 2 * np.arange(GROUPS) + second
+    system.compare("ids", got["ids"], np.tile(winners, (51, 1)))
+    system.compare("weights", got["weights"], np.stack([softmax(row)[winners] for row in logits.astype(np.float64)]))
+    alone = [choose(system, logits[t : t + 1], "voted") for t in range(3)]
+    for t, own in enumerate(alone):
+        without = choose(system, logits[t : t + 1], "choice")
+        system.compare("a token alone", own["ids"], without["ids"])
+        system.compare("a token alone", own["weights"], without["weights"], exact=True)
+    assert any((own["ids"] != winners).any() for own in alone)
+    system.compare("ties and no tokens", choose(system, np.zeros((2, E)), "voted")["ids"], np.tile([0, 2, 4, 6], (2, 1)))
+    assert choose(system, np.zeros((0, E)), "voted")["ids"].shape == (0, GROUPS)

@@ -45,6 +45,21 @@ func.func @switch_top1(%x: tensor<?x24xf32> {moe.name = "x"}, %sequence: tensor<
   return %y : tensor<?x24xf32>
 }
 
+// In a model of 16 bits the router stays in f32: rows come widened, the probability is rounded before it weighs.
+func.func @half(%x: tensor<?x24xf32> {moe.name = "x"}) -> (tensor<?x24xf32> {moe.name = "y"}) {
+  %half = arith.truncf %x : tensor<?x24xf32> to tensor<?x24xbf16>
+  %wide = arith.extf %half : tensor<?x24xbf16> to tensor<?x24xf32>
+  %logits = func.call @logits(%wide) : (tensor<?x24xf32>) -> tensor<?x8xf32>
+  %chosen = moe.select %logits policy(#moe.top_k<1>) score(#moe.softmax) normalize(#moe.keep)
+    : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 1>
+  %ids, %p = moe.routing_parts %chosen : !moe.routing<? x 8, slots = 1> -> tensor<?x1xi32>, tensor<?x1xf32>
+  %p_half = arith.truncf %p : tensor<?x1xf32> to tensor<?x1xbf16>
+  %weights = arith.extf %p_half : tensor<?x1xbf16> to tensor<?x1xf32>
+  %routing = moe.make_routing %ids, %weights : tensor<?x1xi32>, tensor<?x1xf32> -> !moe.routing<? x 8, slots = 1>
+  %y = func.call @experts(%wide, %routing) : (tensor<?x24xf32>, !moe.routing<? x 8, slots = 1>) -> tensor<?x24xf32>
+  return %y : tensor<?x24xf32>
+}
+
 // Without a capacity.
 func.func @dropless(%x: tensor<?x24xf32> {moe.name = "x"}) -> (tensor<?x24xf32> {moe.name = "y"}) {
   %logits = func.call @logits(%x) : (tensor<?x24xf32>) -> tensor<?x8xf32>

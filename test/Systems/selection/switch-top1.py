@@ -100,3 +100,36 @@ def trap_no_room_and_unknown_sequence(system):
     system.compare("no room", system.run({**inputs, "length": np.zeros(3, np.int32)})["y"], inputs["x"] * 0, exact=True)
     strange = {**inputs, "sequence": np.array([-1, 3, 2**31 - 1, -(2**31), 7], np.int32)}
     system.compare("no such sequence", system.run(strange)["y"], inputs["x"] * 0, exact=True)
+
+
+def to_bfloat16(values):
+    """Rounds to the nearest of 8 bits, of equals to the even one."""
+    bits = np.asarray(values, np.float32).reshape(-1).view(np.uint32).astype(np.uint64)
+    even = (bits >> np.uint64(16)) & np.uint64(1)
+    rounded = (bits + np.uint64(0x7FFF) + even) & np.uint64(0xFFFF0000)
+    return rounded.astype(np.uint32).view(np.float32).reshape(np.shape(values))
+
+
+def trap_the_router_is_f32_among_16_bits(system):
+    """Logits that differ by less than 16 bits tell are told apart; in 16 bits they would tie and another expert win."""
+    x = to_bfloat16(np.random.default_rng(8).standard_normal((4000, 24)) / 128)
+    wide = {name: weight.astype(np.float64) for name, weight in system.weights.items()}
+    logits = x.astype(np.float64) @ wide["router"].T
+    other = np.argmax(logits, -1) != np.argmax(to_bfloat16(logits), -1)
+    x, logits = x[other], logits[other]
+    assert len(x) > 3
+    want = np.stack([to_bfloat16(softmax(z).max()) * expert(wide, int(np.argmax(z)), row)
+                     for z, row in zip(logits, x.astype(np.float64))])
+    system.compare("16 bits", system.run({"x": x}, "half")["y"], want)
+
+
+def trap_nothing_random_reaches_the_router(system):
+    """Training multiplies the router's input by 1 + noise of up to 0.01; here logits that close keep their order."""
+    rng = np.random.default_rng(9)
+    x = (rng.standard_normal((4000, 24)) / 128).astype(np.float32)
+    wide = {name: weight.astype(np.float64) for name, weight in system.weights.items()}
+    logits = x.astype(np.float64) @ wide["router"].T
+    noisy = (x * (1 + 0.01 * rng.uniform(-1, 1, x.shape))) @ wide["router"].T
+    assert (np.argmax(noisy, -1) != np.argmax(logits, -1)).sum() > 3
+    want = np.stack([softmax(z).max() * expert(wide, int(np.argmax(z)), row) for z, row in zip(logits, x.astype(np.float64))])
+    system.compare("close logits", system.run({"x": x}, "dropless")["y"], want)

@@ -54,6 +54,7 @@ void populateCombinePatterns(const TypeConverter &converter,
                              RewritePatternSet &patterns);
 void populateExpertsPatterns(const TypeConverter &converter,
                              RewritePatternSet &patterns, bool recordLoad);
+void populateSoftmaxPatterns(RewritePatternSet &patterns);
 /// Functions, calls and returns.
 void populateFunctionPatterns(const TypeConverter &converter,
                               RewritePatternSet &patterns);

@@ -147,14 +147,17 @@ Choice SampleAttr::buildSelection(OpBuilder &builder, Location loc, const Select
     Value unit = arith::ConstantOp::create(b, loc, b.getF32FloatAttr(0x1p-24f));
     Value u = arith::MulFOp::create(b, loc, arith::UIToFPOp::create(b, loc, b.getF32Type(), bits), unit);
     Value bound = arith::MulFOp::create(b, loc, u, total.getResult(0));
-    // How many experts leave the sum at or below the bound, of all but the last.
+    // How many experts, from the first on and without the last, leave the sum at or below the bound.
     Value last = buildIndex(b, loc, experts - 1);
     auto passed = scf::ForOp::create(
         b, loc, zero, last, one, ValueRange{none, zero}, [&](OpBuilder &b, Location loc, Value expert, ValueRange state) {
           Value sum = arith::AddFOp::create(b, loc, state[0], score(b, expert));
           Value above = arith::CmpFOp::create(b, loc, arith::CmpFPredicate::OGT, sum, bound);
+          // With scores below zero the sum can fall under the bound again.
+          Value found = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ne, state[1], expert);
+          Value stays = arith::OrIOp::create(b, loc, above, found);
           Value more = arith::AddIOp::create(b, loc, state[1], one);
-          scf::YieldOp::create(b, loc, ValueRange{sum, arith::SelectOp::create(b, loc, above, state[1], more)});
+          scf::YieldOp::create(b, loc, ValueRange{sum, arith::SelectOp::create(b, loc, stays, state[1], more)});
         });
     return arith::IndexCastOp::create(b, loc, b.getI32Type(), passed.getResult(1));
   };

@@ -24,6 +24,8 @@ static StringRef describe(Independence independence) {
     return "each is decided alone";
   case Independence::Given:
     return "each is given from outside";
+  case Independence::Local:
+    return "each is decided alone from rows of its own";
   case Independence::Coupled:
     return "they depend on one another";
   case Independence::Unknown:
@@ -63,10 +65,11 @@ struct ExplainRouting : moe::impl::ExplainRoutingPassBase<ExplainRouting> {
       emitRemark(loc) << explain(routing);
       ++explained;
     };
-    for (Value argument : getOperation().getArguments())
-      if (isa<RoutingType>(argument.getType()))
-        remark(argument.getLoc(), argument);
-    getOperation().walk([&](Operation *op) {
+    getOperation().walk<WalkOrder::PreOrder>([&](Operation *op) {
+      if (auto function = dyn_cast<func::FuncOp>(op))
+        for (Value argument : function.getArguments())
+          if (isa<RoutingType>(argument.getType()))
+            remark(argument.getLoc(), argument);
       for (Value result : op->getResults())
         if (isa<RoutingType>(result.getType()))
           remark(op->getLoc(), result);

@@ -58,10 +58,17 @@ private:
   void note(Independence independence, const Twine &reason);
   /// A value that nothing here makes.
   void leaf(Value value, int64_t rows);
+  /// What calls hand to `argument` of a private function; whether there are such calls.
+  bool readCallers(BlockArgument argument, int64_t rows);
+  /// A value that is made in a way that is not followed: its rows are taken as they are.
+  void stopAt(Value value, int64_t rows);
+  bool readsBoundaryAsWhole() const;
 
   int depth;
+  /// Whether something here chose, rather than was given.
+  bool decided = false;
   llvm::DenseSet<Reading> seen;
-  llvm::SetVector<Value> byRow, asWhole;
+  llvm::SetVector<Value> byRow, asWhole, boundary;
   RoutingFacts facts;
 };
 } // namespace
@@ -73,7 +80,33 @@ void Walker::note(Independence independence, const Twine &reason) {
   facts.reason = reason.str();
 }
 
+bool Walker::readCallers(BlockArgument argument, int64_t rows) {
+  auto function = dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp());
+  // Inside a call that is followed, arguments are those of that call.
+  if (depth > 0 || !function || !function.isPrivate())
+    return false;
+  std::optional<SymbolTable::UseRange> uses = SymbolTable::getSymbolUses(function, function->getParentOp());
+  if (!uses || uses->empty())
+    return false;
+  for (SymbolTable::SymbolUse use : *uses) {
+    auto call = dyn_cast<func::CallOp>(use.getUser());
+    if (!call)
+      return false;
+    Value operand = call.getOperand(argument.getArgNumber());
+    isa<RoutingType>(operand.getType()) && rows ? readRouting(operand, rows) : read(operand, rows);
+  }
+  return true;
+}
+
+void Walker::stopAt(Value value, int64_t rows) {
+  if (rows > 1)
+    return note(Independence::Unknown, "rows of several tokens meet that are computed in a way that is not followed");
+  boundary.insert(value);
+}
+
 void Walker::leaf(Value value, int64_t rows) {
+  if (auto argument = dyn_cast<BlockArgument>(value); argument && readCallers(argument, rows))
+    return;
   if (rows > 1)
     return note(Independence::Unknown, "a token reads several rows of something given");
   (rows == 1 ? byRow : asWhole).insert(value);
@@ -94,35 +127,29 @@ void Walker::readRouting(Value routing, int64_t rows) {
   if (!seen.insert({routing, rows}).second)
     return;
   Operation *op = routing.getDefiningOp();
-  if (auto select = dyn_cast_or_null<SelectOp>(op))
+  if (!op)
+    return leaf(routing, rows);
+  if (auto select = dyn_cast<SelectOp>(op))
     return readSelect(select, rows);
-  if (auto limit = dyn_cast_or_null<LimitOp>(op)) {
+  if (auto limit = dyn_cast<LimitOp>(op)) {
     readRouting(limit.getRouting(), rows);
-    facts.mayBeEmpty = true;
     return note(Independence::Coupled, "moe.limit lets tokens compete for the room an expert has");
   }
-  if (auto reweigh = dyn_cast_or_null<ReweighOp>(op))
+  if (auto reweigh = dyn_cast<ReweighOp>(op))
     return readRouting(reweigh.getRouting(), rows);
-  if (auto spread = dyn_cast_or_null<SpreadOp>(op)) {
+  if (auto spread = dyn_cast<SpreadOp>(op)) {
     read(spread.getRows(), rows);
-    facts.mayBeEmpty = true;
     return readRouting(spread.getRouting(), rows);
   }
-  if (auto make = dyn_cast_or_null<MakeRoutingOp>(op)) {
-    facts.mayBeEmpty = true;
+  if (auto make = dyn_cast<MakeRoutingOp>(op)) {
     read(make.getIds(), rows);
     return read(make.getWeights(), rows);
   }
-  facts.mayBeEmpty = true;
-  if (!op)
-    return leaf(routing, rows);
-  note(Independence::Unknown, "'" + op->getName().getStringRef() + "' makes it");
+  rows ? stopAt(routing, rows) : readAll(op);
 }
 
 void Walker::readSelect(SelectOp select, int64_t rows) {
-  if (!facts.decision)
-    facts.decision = select;
-  facts.mayBeEmpty |= select.mayLeaveSlotsEmpty();
+  decided = true;
   if (!select.getPolicy().isTokenIndependent())
     return note(Independence::Coupled, "its policy looks at several tokens at once");
   for (OpOperand &operand : select->getOpOperands())
@@ -152,11 +179,15 @@ void Walker::read(Value value, int64_t rows) {
       read(operand, rows);
     return;
   }
+  if (auto softmax = dyn_cast<linalg::SoftmaxOp>(op))
+    return read(softmax.getInput(), softmax.getDimension() == 0 ? 0 : rows);
   if (auto product = dyn_cast<GroupedMatmulOp>(op); product && product.getGroups() == 1 && !product.getIndices()) {
     read(product.getInit(), rows);
     return read(product.getRows(), rows);
   }
-  if (auto experts = dyn_cast<ExpertsOp>(op); experts && experts.getState().empty()) {
+  if (auto experts = dyn_cast<ExpertsOp>(op)) {
+    if (!experts.getState().empty())
+      return note(Independence::Coupled, "experts with a state hand a token what earlier ones left");
     readRouting(experts.getRouting(), rows);
     for (Region &body : experts.getBodies()) {
       // First the rows, and the weights of their slots, which the routing brings; last the shared operands.
@@ -179,7 +210,11 @@ void Walker::read(Value value, int64_t rows) {
       return readBody(callee.getBody().front(), result, operands, rows, op);
     }
   }
-  note(Independence::Unknown, "it is computed by '" + op->getName().getStringRef() + "', which is not followed");
+  if (auto gather = dyn_cast<GatherOp>(op)) {
+    read(gather.getIndices(), rows);
+    return read(gather.getSource(), 0);
+  }
+  stopAt(value, rows);
 }
 
 /// Reads `operands` as the result of a block reads its arguments; arguments not listed are weights.
@@ -198,6 +233,14 @@ void Walker::readBody(Block &block, unsigned result, ArrayRef<std::pair<Value, V
   }
   if (inner.facts.independence >= Independence::Coupled)
     note(inner.facts.independence, inner.facts.reason);
+  decided |= inner.decided;
+  if (inner.boundary.empty())
+    return;
+  if (inner.readsBoundaryAsWhole())
+    note(Independence::Coupled, "'" + op->getName().getStringRef() + "' computes over several of its rows");
+  // The innermost operation that was not followed is the one to name.
+  boundary.insert(inner.boundary.front());
+  stopAt(op->getResult(result), rows);
 }
 
 void Walker::readReshape(Operation *op, int64_t rows) {
@@ -224,7 +267,7 @@ void Walker::readLinalg(linalg::LinalgOp op, unsigned result, int64_t rows) {
   AffineMap map = op.getIndexingMapMatchingResult(op->getResult(result));
   auto token = dyn_cast<AffineDimExpr>(map.getResult(0));
   if (!token || op.getIteratorTypesArray()[token.getPosition()] != utils::IteratorType::parallel)
-    return note(Independence::Unknown, "its rows are computed in a way that is not followed");
+    return stopAt(op->getResult(result), rows);
   for (OpOperand &operand : op->getOpOperands()) {
     if (!op.payloadUsesValueFromOperand(&operand))
       continue;
@@ -232,7 +275,7 @@ void Walker::readLinalg(linalg::LinalgOp op, unsigned result, int64_t rows) {
     bool inside = own.isFunctionOfDim(token.getPosition());
     bool first = inside && own.getResult(0) == token && own.dropResult(0).isFunctionOfDim(token.getPosition()) == false;
     if (inside && !first)
-      return note(Independence::Unknown, "its rows are computed in a way that is not followed");
+      return stopAt(op->getResult(result), rows);
     read(operand.get(), first ? rows : 0);
   }
   readCaptured(op, token, rows);
@@ -263,29 +306,55 @@ void Walker::readCaptured(linalg::LinalgOp op, AffineExpr token, int64_t rows) {
   });
 }
 
+bool Walker::readsBoundaryAsWhole() const {
+  return llvm::any_of(boundary, [&](Value value) { return seen.contains({value, 0}); });
+}
+
 RoutingFacts Walker::finish() {
-  if (facts.independence >= Independence::Coupled)
-    return facts;
+  if (readsBoundaryAsWhole())
+    note(Independence::Coupled, "something is computed over all tokens");
   for (Value value : asWhole) {
-    if (byRow.contains(value)) {
-      note(Independence::Coupled, "something is computed over all tokens");
-      return facts;
-    }
     auto type = dyn_cast<RankedTensorType>(value.getType());
-    if (type && type.getRank() > 0 && type.isDynamicDim(0)) {
+    if (byRow.contains(value))
+      note(Independence::Coupled, "something is computed over all tokens");
+    else if (type && type.getRank() > 0 && type.isDynamicDim(0))
       note(Independence::Unknown, "every token reads all rows of something given, which may be those of other tokens");
-      return facts;
-    }
   }
-  if (!facts.decision)
+  if (!boundary.empty())
+    note(Independence::Local, "what '" + boundary.front().getDefiningOp()->getName().getStringRef() +
+                                  "' computes is not followed");
+  else if (!decided)
     note(Independence::Given, "it comes from outside, row by row");
   else
     note(Independence::Alone, "only the token's own rows and what is the same for all are read");
   return facts;
 }
 
+/// Who chose, and whether slots can be empty: along the routings that `routing` is made from.
+static void addDecision(Value routing, RoutingFacts &facts) {
+  while (Operation *op = routing.getDefiningOp()) {
+    if (auto select = dyn_cast<SelectOp>(op)) {
+      facts.decision = select;
+      facts.mayBeEmpty |= select.mayLeaveSlotsEmpty();
+      return;
+    }
+    facts.mayBeEmpty |= !isa<ReweighOp>(op);
+    auto make = dyn_cast<MakeRoutingOp>(op);
+    auto parts = make ? make.getIds().getDefiningOp<RoutingPartsOp>() : nullptr;
+    if (parts)
+      routing = parts.getRouting();
+    else if (isa<LimitOp, ReweighOp, SpreadOp>(op))
+      routing = op->getOperand(0);
+    else
+      return;
+  }
+  facts.mayBeEmpty = true;
+}
+
 RoutingFacts moe::computeRoutingFacts(Value routing) {
   Walker walker;
   walker.readRouting(routing);
-  return walker.finish();
+  RoutingFacts facts = walker.finish();
+  addDecision(routing, facts);
+  return facts;
 }

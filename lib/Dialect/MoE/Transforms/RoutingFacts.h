@@ -17,9 +17,12 @@ enum class Independence {
   Alone,
   /// It comes from outside, row by row: what made it is not known here.
   Given,
+  /// It cannot, as long as its own rows of something stay the same that is computed in a way that is not followed:
+  /// loops, such as those of attention.
+  Local,
   /// It can: tokens compete, or something is computed over several of them.
   Coupled,
-  /// It is computed in a way that is not followed.
+  /// It may: rows of several tokens meet, or all rows of something are read that may be those of other tokens.
   Unknown,
 };
 

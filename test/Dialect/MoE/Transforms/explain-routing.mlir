@@ -197,8 +197,87 @@ func.func @parts(%x: tensor<?x16xf32>) {
 func.func private @outside(tensor<?x8xf32>) -> tensor<?x8xf32>
 func.func @declared(%x: tensor<?x8xf32>) {
   %logits = func.call @outside(%x) : (tensor<?x8xf32>) -> tensor<?x8xf32>
-  // expected-remark @below {{whether they depend on one another is unknown (it is computed by 'func.call', which is not followed)}}
+  // expected-remark @below {{each is decided alone from rows of its own (what 'func.call' computes is not followed)}}
   %routing = moe.select %logits policy(#moe.top_k<2>) score(#moe.identity) normalize(#moe.keep)
+    : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 2>
+  return
+}
+
+// -----
+
+// Tests that loops are not followed: their rows are taken as they are, but not where all of them are read.
+#all = affine_map<(t, e) -> (t, e)>
+#expert = affine_map<(t, e) -> (e)>
+func.func @loops(%x: tensor<?x8xf32>, %zeros: tensor<8xf32>) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %rows = tensor.dim %x, %c0 : tensor<?x8xf32>
+  %attended = scf.for %t = %c0 to %rows step %c1 iter_args(%before = %x) -> tensor<?x8xf32> {
+    scf.yield %before : tensor<?x8xf32>
+  }
+  // expected-remark @below {{each is decided alone from rows of its own (what 'scf.for' computes is not followed)}}
+  %routing = moe.select %attended policy(#moe.top_k<2>) score(#moe.identity) normalize(#moe.keep)
+    : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 2>
+  %votes = linalg.generic {indexing_maps = [#all, #expert], iterator_types = ["reduction", "parallel"]}
+    ins(%attended : tensor<?x8xf32>) outs(%zeros : tensor<8xf32>) {
+  ^bb0(%v: f32, %sum: f32):
+    %more = arith.addf %v, %sum : f32
+    linalg.yield %more : f32
+  } -> tensor<8xf32>
+  // expected-remark @below {{they depend on one another (something is computed over all tokens)}}
+  %voted = moe.select %attended bias(%votes : tensor<8xf32>) policy(#moe.top_k<2>) score(#moe.identity) normalize(#moe.keep)
+    : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 2>
+  return
+}
+
+// -----
+
+// Tests a softmax over a row and one over tokens, a row of a table, and experts with a state.
+func.func @others(%x: tensor<?x8xf32>, %words: tensor<?xi32>, %table: tensor<9x8xf32>, %state: tensor<8x8xf32>) {
+  %own = linalg.softmax dimension(1) ins(%x : tensor<?x8xf32>) outs(%x : tensor<?x8xf32>) -> tensor<?x8xf32>
+  // expected-remark @below {{each is decided alone (only}}
+  %routing = moe.select %own policy(#moe.top_k<2>) score(#moe.identity) normalize(#moe.keep)
+    : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 2>
+  %across = linalg.softmax dimension(0) ins(%x : tensor<?x8xf32>) outs(%x : tensor<?x8xf32>) -> tensor<?x8xf32>
+  // expected-remark @below {{they depend on one another (something is computed over all tokens)}}
+  %mixed = moe.select %x weigh(%across : tensor<?x8xf32>) policy(#moe.top_k<2>) score(#moe.identity) normalize(#moe.keep)
+    : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 2>
+  %rows = moe.gather ins(%table : tensor<9x8xf32>) at(%words : tensor<?xi32>) outs(%x : tensor<?x8xf32>) -> tensor<?x8xf32>
+  // expected-remark @below {{each is decided alone (only}}
+  %looked_up = moe.select %rows policy(#moe.top_k<2>) score(#moe.identity) normalize(#moe.keep)
+    : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 2>
+  %y, %after = moe.experts rows(%x : tensor<?x8xf32>) routed_by(%routing : !moe.routing<? x 8, slots = 2>)
+         state(%state : tensor<8x8xf32>) combine(#moe.weighted_sum) -> tensor<?x8xf32>, tensor<8x8xf32> {
+  ^bb0(%rows_of_it: tensor<?x8xf32>, %memory: tensor<8xf32>):
+    moe.yield %rows_of_it, %memory : tensor<?x8xf32>, tensor<8xf32>
+  }
+  // expected-remark @below {{they depend on one another (experts with a state hand a token what earlier ones left)}}
+  %stateful = moe.select %y policy(#moe.top_k<2>) score(#moe.identity) normalize(#moe.keep)
+    : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 2>
+  return
+}
+
+// -----
+
+// Tests that arguments of a private function are what its callers hand to it.
+#all = affine_map<(t, e) -> (t, e)>
+#expert = affine_map<(t, e) -> (e)>
+func.func @caller(%x: tensor<?x8xf32>, %zeros: tensor<8xf32>) {
+  %sums = linalg.generic {indexing_maps = [#all, #expert], iterator_types = ["reduction", "parallel"]}
+    ins(%x : tensor<?x8xf32>) outs(%zeros : tensor<8xf32>) {
+  ^bb0(%v: f32, %sum: f32):
+    %more = arith.addf %v, %sum : f32
+    linalg.yield %more : f32
+  } -> tensor<8xf32>
+  func.call @layer(%x, %sums, %zeros) : (tensor<?x8xf32>, tensor<8xf32>, tensor<8xf32>) -> ()
+  return
+}
+func.func private @layer(%x: tensor<?x8xf32>, %sums: tensor<8xf32>, %bias: tensor<8xf32>) {
+  // expected-remark @below {{they depend on one another (something is computed over all tokens)}}
+  %voted = moe.select %x bias(%sums : tensor<8xf32>) policy(#moe.top_k<2>) score(#moe.identity) normalize(#moe.keep)
+    : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 2>
+  // expected-remark @below {{each is decided alone (only}}
+  %biased = moe.select %x bias(%bias : tensor<8xf32>) policy(#moe.top_k<2>) score(#moe.identity) normalize(#moe.keep)
     : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 2>
   return
 }

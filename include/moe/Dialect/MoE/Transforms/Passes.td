@@ -161,14 +161,15 @@ def FuseCombinePass : Pass<"moe-fuse-combine", "::mlir::func::FuncOp"> {
   let statistics = [Statistic<"fused", "fused", "additions made the start of a combine">];
 }
 
-def ExplainRoutingPass : Pass<"moe-explain-routing", "::mlir::func::FuncOp"> {
+def ExplainRoutingPass : Pass<"moe-explain-routing", "::mlir::ModuleOp"> {
   let summary = "Say of every routing who decides it and from what";
   let description = [{
     A remark for each routing, arguments included, and no change: what one decision stands for; whether tokens are decided
     alone, given from outside or depend on one another, and why; how many slots a token has and whether some may be empty;
     what the policy chooses, what happens when nothing qualifies, and who wins among equals. Whether tokens are
     independent is followed through the values a routing is made from: through products, elementwise operations,
-    reshapes, calls, bodies of experts, other routings. What is not followed is called unknown.
+    reshapes, calls both ways, bodies of experts, other routings. Loops, such as those of attention, are not followed: what
+    they compute is taken row by row, and said to be.
 
     ```text
     remark: routing: one decision per token, 8 experts; each is decided alone (only the token's own rows and what is the
@@ -177,6 +178,16 @@ def ExplainRoutingPass : Pass<"moe-explain-routing", "::mlir::func::FuncOp"> {
     ```
   }];
   let statistics = [Statistic<"explained", "explained", "routings explained">];
+}
+
+def VerifyIndependencePass : Pass<"moe-verify-independence", "::mlir::ModuleOp"> {
+  let summary = "Refuse language models whose routings depend on the batch";
+  let description = [{
+    The runtime cuts the tokens of a language model's call into pieces and puts several sequences into one. Where a routing
+    that `forward` computes lets tokens depend on one another (a capacity, expert choice, a vote, a mean over a request), or
+    may, results would change with either, so such a model is an error that says which routing and why. Functions that
+    `forward` does not reach, and modules that are no language model, may have any routing.
+  }];
 }
 
 def FuseGatingPass : Pass<"moe-fuse-gating", "::mlir::func::FuncOp"> {
