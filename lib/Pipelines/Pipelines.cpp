@@ -34,7 +34,7 @@ static std::unique_ptr<Pass> verifyStage(StringRef stage) { return createVerifyS
 void moe::buildOptimizePipeline(OpPassManager &pm, const OptimizeOptions &options) {
   // func moe ml_program linalg tensor scf arith math
   // Arithmetic on whole tensors gets the form of all other elementwise operations.
-  pm.addNestedPass<func::FuncOp>(createConvertElementwiseToLinalgPass());
+  pm.addNestedPass<func::FuncOp>(createConvertElementwisePass());
   // Before all fusions, since bodies of experts hide the products that all others work on.
   pm.addNestedPass<func::FuncOp>(createDecomposeExpertsPass());
   pm.addPass(createGroupDensePass());
@@ -78,7 +78,7 @@ void moe::buildTilePipeline(OpPassManager &pm, const TileOptions &options) {
 void moe::buildReferencePipeline(OpPassManager &pm, const ReferenceOptions &options) {
   // func moe ml_program linalg tensor scf arith math
   // Arithmetic on whole tensors has no form on buffers.
-  pm.addNestedPass<func::FuncOp>(createConvertElementwiseToLinalgPass());
+  pm.addNestedPass<func::FuncOp>(createConvertElementwisePass());
   pm.addPass(createConvertMoEToLinalgPass({/*recordLoad=*/true}));
   // After banks became their components: every global is one tensor of the weights file now.
   pm.addPass(createParametersPass());

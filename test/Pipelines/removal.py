@@ -77,7 +77,7 @@ CONTRACT = "is not allowed at the end of stage"
 # For each pipeline: the passes in the order of its printed string, what each is for, its input, its check.
 STAGES = {
     "moe-optimize": [
-        ("convert-elementwise-to-linalg", "arithmetic on tensors is an elementwise operation like any other", "layer",
+        ("moe-convert-elementwise", "arithmetic on tensors is an elementwise operation like any other", "layer",
          Lacks(r"arith\.mulf .*tensor<")),
         ("moe-decompose-experts", "experts are plan, products and combine", "layer", Lacks(r"moe\.experts")),
         ("moe-group-dense", "dense products are grouped ones", "layer", Lacks(r"linalg\.matmul")),
@@ -101,7 +101,7 @@ STAGES = {
         ("moe-verify-stage", "a broken contract is noticed", "violation", None),
     ],
     "moe-reference": [
-        ("convert-elementwise-to-linalg", "arithmetic on tensors has a form on buffers", "layer",
+        ("moe-convert-elementwise", "arithmetic on tensors has a form on buffers", "layer",
          Lacks(r"arith\.mulf .*tensor<")),
         ("convert-moe-to-linalg", "no operation of the dialect is left", "layer", Fails("expected a weight to be a tensor")),
         ("moe-parameters", "weights are views of one file", "layer", Fails("weights are views of the function's parameters")),
