@@ -57,7 +57,7 @@ struct FoldCastsIntoProduct : public OpRewritePattern<GroupedMatmulOp> {
     if (!tensor::hasFoldableTensorCastOperand(op))
       return failure();
     Type type = op.getResult().getType();
-    SmallVector<Type> types;
+    SmallVector<Type> types(op->getResultTypes());
     SmallVector<Value> operands =
         tensor::getUpdatedOperandsAfterCastOpFolding(op, types);
     rewriter.modifyOpInPlace(op, [&] {
