@@ -68,6 +68,21 @@ private:
   ScopedDiagnosticHandler handler;
 };
 
+/// Folds and analyses of MLIR read beyond the shape where an index is constant
+/// and out of range; its verifier leaves that to them.
+LogicalResult checkDimIndices(ModuleOp module) {
+  WalkResult walk = module.walk([](tensor::DimOp op) {
+    auto type = dyn_cast<RankedTensorType>(op.getSource().getType());
+    std::optional<int64_t> index = op.getConstantIndex();
+    if (!type || !index || (*index >= 0 && *index < type.getRank()))
+      return WalkResult::advance();
+    op.emitOpError() << "expected the index of a dimension of " << type
+                     << ", got " << *index;
+    return WalkResult::interrupt();
+  });
+  return failure(walk.wasInterrupted());
+}
+
 /// What to say about a folder whose model_type nobody knows.
 llvm::Error makeUnknownError(StringRef folder, const Twine &path,
                              const llvm::json::Object &config,
@@ -182,7 +197,8 @@ mlir::moe::importIR(StringRef path, StringRef weights, MLIRContext &context) {
   // What was refused is parsed again for the words.
   if (!*module)
     *module = parseSourceFile<ModuleOp>(sources, ParserConfig(&context));
-  if (!*module || failed(verify(**module)))
+  if (!*module || failed(verify(**module)) ||
+      failed(checkDimIndices(**module)))
     return makeError(
         errors.take((path + ": expected MLIR text or bytecode").str()));
   ImportedProgram program;

@@ -36,7 +36,7 @@ void moe::buildOptimizePipeline(OpPassManager &pm, const OptimizeOptions &option
   // First, while routings and what they are made from stand as they were written.
   pm.addPass(createVerifyIndependencePass());
   // Arithmetic on whole tensors gets the form of all other elementwise operations.
-  pm.addNestedPass<func::FuncOp>(createConvertElementwiseToLinalgPass());
+  pm.addNestedPass<func::FuncOp>(createConvertElementwisePass());
   // Before all fusions, since bodies of experts hide the products that all others work on.
   pm.addNestedPass<func::FuncOp>(createDecomposeExpertsPass());
   pm.addPass(createGroupDensePass());
@@ -81,7 +81,7 @@ void moe::buildReferencePipeline(OpPassManager &pm, const ReferenceOptions &opti
   // func moe ml_program linalg tensor scf arith math
   pm.addPass(createVerifyIndependencePass());
   // Arithmetic on whole tensors has no form on buffers.
-  pm.addNestedPass<func::FuncOp>(createConvertElementwiseToLinalgPass());
+  pm.addNestedPass<func::FuncOp>(createConvertElementwisePass());
   pm.addPass(createConvertMoEToLinalgPass({/*recordLoad=*/true}));
   // After banks became their components: every global is one tensor of the weights file now.
   pm.addPass(createParametersPass());

@@ -127,6 +127,9 @@ config_case("rotary_share_odd", "'partial_rotary_factor': expected an even numbe
             partial_rotary_factor=0.3)
 config_case("key_heads_of_latents", "'num_key_value_heads': expected as many as 'num_attention_heads', 3, got 1",
             kind="deepseek_v3", num_key_value_heads=1)
+config_case("rotary_scale_infinite", "rotary embedding: expected 'attention_factor', 'mscale' and 'mscale_all_dim' to give "
+            "finite scales", kind="deepseek_v3",
+            rope_scaling={"type": "yarn", "factor": 4.0, "mscale": 1.0, "mscale_all_dim": 1e308})
 config_case("score_unknown", "'scoring_func': expected 'sigmoid', got 'softmax'", kind="deepseek_v3", scoring_func="softmax")
 config_case("choice_unknown", "'topk_method': expected greedy or group_limited_greedy, got 'random'", kind="deepseek_v2",
             topk_method="random")
@@ -363,6 +366,9 @@ text_case("ir_nested_types", "line 2: brackets nested deeper than 256", "\nfunc.
 text_case("ir_nested_regions", "brackets nested deeper than 256", "builtin.module {" * 200_000)
 text_case("ir_chained_minus", "more than 4096 operators", "#m = affine_map<(d0) -> (" + "-" * 200_000 + "d0)>")
 text_case("ir_chained_plus", "more than 4096 operators", "#m = affine_map<(d0) -> (d0" + " + d0" * 200_000 + ")>")
+text_case("ir_dimension_beyond", "input.mlir:3:8: 'tensor.dim' op expected the index of a dimension of 'tensor<4xf32>', got 1",
+          "func.func @f(%x: tensor<4xf32>) -> index {\n  %i = arith.constant 1 : index\n  %d = tensor.dim %x, %i : tensor<4xf32>\n"
+          "  return %d : index\n}\n")
 text_case("ir_invalid", "input.mlir:1:", "func.func @f() -> i32 { return }")
 
 

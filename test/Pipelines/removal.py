@@ -86,7 +86,7 @@ STAGES = {
     "moe-optimize": [
         ("moe-verify-independence", "a language model that depends on its batch is refused", "coupled",
          Refused("decide each token alone")),
-        ("convert-elementwise-to-linalg", "arithmetic on tensors is an elementwise operation like any other", "layer",
+        ("moe-convert-elementwise", "arithmetic on tensors is an elementwise operation like any other", "layer",
          Lacks(r"arith\.mulf .*tensor<")),
         ("moe-decompose-experts", "experts are plan, products and combine", "layer", Lacks(r"moe\.experts")),
         ("moe-group-dense", "dense products are grouped ones", "layer", Lacks(r"linalg\.matmul")),
@@ -112,7 +112,7 @@ STAGES = {
     "moe-reference": [
         ("moe-verify-independence", "a language model that depends on its batch is refused", "coupled",
          Refused("decide each token alone")),
-        ("convert-elementwise-to-linalg", "arithmetic on tensors has a form on buffers", "layer",
+        ("moe-convert-elementwise", "arithmetic on tensors has a form on buffers", "layer",
          Lacks(r"arith\.mulf .*tensor<")),
         ("convert-moe-to-linalg", "no operation of the dialect is left", "layer", Fails("expected a weight to be a tensor")),
         ("moe-parameters", "weights are views of one file", "layer", Fails("weights are views of the function's parameters")),

@@ -6,6 +6,7 @@
 
 #include "Header.h"
 #include "Options.h"
+#include "moe/Import/Crash.h"
 #include "moe/Import/Import.h"
 #include "moe/Import/PackWeights.h"
 #include "moe/Pipelines/Registration.h"
@@ -208,7 +209,27 @@ llvm::Error Compiler::translate() {
   });
 }
 
+/// Fails if writing the output would destroy what it is made of.
+static llvm::Error checkOutput(const CompileOptions &options) {
+  namespace fs = llvm::sys::fs;
+  auto isRead = [&](llvm::StringRef path) {
+    if (fs::equivalent(path, options.input) || fs::equivalent(path, options.weights))
+      return true;
+    // Of a checkpoint: its tensors, and what is said of them.
+    llvm::SmallString<128> absolute(path);
+    fs::make_absolute(absolute);
+    return fs::exists(path) && fs::equivalent(llvm::sys::path::parent_path(absolute), options.input) &&
+           (path.ends_with(".safetensors") || path.ends_with(".json"));
+  };
+  for (const std::string &path : {options.output, options.output + ".weights"})
+    if (isRead(path))
+      return llvm::createStringError("'" + path + "' is an input, expected another name for the output");
+  return llvm::Error::success();
+}
+
 llvm::Error Compiler::compile() {
+  if (llvm::Error error = checkOutput(options))
+    return error;
   DialectRegistry registry;
   registerCompilerDialects(registry);
   context.appendDialectRegistry(registry);
@@ -260,6 +281,7 @@ llvm::Error Compiler::compile() {
 
 int main(int argc, char **argv) {
   llvm::InitLLVM initialize(argc, argv);
+  reportCrashes("moe-compile");
   // A file that may not grow is an error of writing, and no reason to end at once.
   std::signal(SIGXFSZ, SIG_IGN);
   CompileOptions options = parseCommandLine(argc, argv);

@@ -8,6 +8,7 @@
 #include "moe/CPU/Passes.h"
 #include "moe/Conversion/Passes.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
+#include "moe/Import/Crash.h"
 #include "moe/Import/Nesting.h"
 #include "moe/Pipelines/Pipelines.h"
 #include "moe/Pipelines/Registration.h"
@@ -58,6 +59,7 @@ int main(int argc, char **argv) {
   registry.insert<transform::TransformDialect>();
   linalg::registerTransformDialectExtension(registry);
   llvm::InitLLVM init(argc, argv);
+  moe::reportCrashes("moe-opt");
   auto [input, output] = registerAndParseCLIOptions(argc, argv, "MoE compiler: passes and stages\n", registry);
   MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
   if (config.shouldShowDialects() || config.shouldListPasses())

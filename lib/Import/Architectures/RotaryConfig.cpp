@@ -164,6 +164,10 @@ Rotary mlir::moe::readRotary(Config &config, int64_t headSize,
       all != 0 && type != "default")
     rotary.scoreScale = std::pow(
         getScale(parameters.number("factor", 1, 1e-9, kMaxFactor), all), 2);
+  if (!std::isfinite(rotary.scaling) ||
+      !std::isfinite(static_cast<float>(rotary.scoreScale)))
+    parameters.fail("expected 'attention_factor', 'mscale' and "
+                    "'mscale_all_dim' to give finite scales");
   if (parameters.failed())
     config.adopt(parameters);
   return rotary;

@@ -77,3 +77,36 @@ func.func @bank_of_one_part(%bank: !moe.bank<tensor<8x4xi8>, tensor<8xf16>>) -> 
   // CHECK: return %[[PART]]
   return %part : !moe.bank<tensor<8x4xi8>>
 }
+
+// A product without an epilogue, which is an empty region, reads what a cast was made of.
+// CHECK-LABEL: @cast_rows
+// CHECK-SAME: %[[X:[^:]+]]: tensor<8x4xf32>
+func.func @cast_rows(%x: tensor<8x4xf32>, %offsets: tensor<3xindex>, %bank: !moe.bank<tensor<2x6x4xf32>>,
+                     %init: tensor<?x6xf32>) -> tensor<?x6xf32> {
+  %rows = tensor.cast %x : tensor<8x4xf32> to tensor<?x4xf32>
+  // CHECK-NEXT: %[[Y:.+]] = moe.grouped_matmul ins(%[[X]] : tensor<8x4xf32>) {{.+}} -> tensor<?x6xf32>
+  // CHECK-NEXT: return %[[Y]]
+  %y = moe.grouped_matmul ins(%rows : tensor<?x4xf32>) banks(%bank : !moe.bank<tensor<2x6x4xf32>>)
+         groups(%offsets : tensor<3xindex>) outs(%init : tensor<?x6xf32>) -> tensor<?x6xf32>
+  return %y : tensor<?x6xf32>
+}
+
+// The same for where the product goes, whose type is that of the result; an epilogue stays.
+// CHECK-LABEL: @cast_init
+// CHECK-SAME: %[[INIT:[^:]+]]: tensor<8x6xf32>
+func.func @cast_init(%rows: tensor<?x4xf32>, %offsets: tensor<3xindex>, %bank: !moe.bank<tensor<2x6x4xf32>>,
+                     %init: tensor<8x6xf32>) -> tensor<?x6xf32> {
+  %cast = tensor.cast %init : tensor<8x6xf32> to tensor<?x6xf32>
+  // CHECK-NEXT: %[[Y:.+]] = moe.grouped_matmul {{.+}} outs(%[[INIT]] : tensor<8x6xf32>) -> tensor<8x6xf32> {
+  // CHECK-NEXT: ^bb0
+  // CHECK-NEXT: arith.negf
+  // CHECK: %[[WIDER:.+]] = tensor.cast %[[Y]] : tensor<8x6xf32> to tensor<?x6xf32>
+  // CHECK-NEXT: return %[[WIDER]]
+  %y = moe.grouped_matmul ins(%rows : tensor<?x4xf32>) banks(%bank : !moe.bank<tensor<2x6x4xf32>>)
+         groups(%offsets : tensor<3xindex>) outs(%cast : tensor<?x6xf32>) -> tensor<?x6xf32> {
+  ^bb0(%p: f32):
+    %n = arith.negf %p : f32
+    moe.yield %n : f32
+  }
+  return %y : tensor<?x6xf32>
+}

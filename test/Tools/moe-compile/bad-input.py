@@ -288,6 +288,31 @@ for limit in (0, 100, 5000, 65536, 250000):
 output_case("output lies in a file", "hostname", "/etc/hostname/program")
 
 
+
+
+def same_case(name, text, *arguments):
+    """Inputs and outputs with one name: the file must be as before."""
+
+    def function(folder):
+        for file in ("same", "same.weights"):
+            with open(os.path.join(os.path.dirname(folder), file), "w") as stream:
+                stream.write(text)
+        return [a.replace("SCRATCH", os.path.dirname(folder)) for a in arguments]
+
+    CASES.append((name, "same(.weights)?' is an input, expected another name", None, {}, function))
+
+
+same_case("output is the input", GOOD, "SCRATCH/same", "-o", "SCRATCH/same")
+same_case("output is the input by another path", GOOD, "SCRATCH/same", "-o", "SCRATCH/out/../same")
+same_case("output is the weights", "{}", "/no-such.mlir", "--weights=SCRATCH/same", "-o", "SCRATCH/same")
+same_case("weights are the weights", "{}", "/no-such.mlir", "--weights=SCRATCH/same.weights", "-o", "SCRATCH/same")
+
+
+@case("output is the tensors of the checkpoint", "model.safetensors' is an input")
+def output_is_tensors(folder):
+    return [folder, "-o", os.path.join(folder, "model.safetensors")]
+
+
 def run_case(tools, scratch, name, pattern, kind, overrides, function):
     """The problems of one case, as text."""
     shutil.rmtree(scratch, ignore_errors=True)

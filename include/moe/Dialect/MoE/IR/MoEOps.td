@@ -384,6 +384,7 @@ def MoE_GroupedMatmulOp : MoE_Op<"grouped_matmul", [AttrSizedOperandSegments, Re
       build($_builder, $_state, result, rows, indices, banks, /*vectors=*/::mlir::ValueRange(), offsets, init);
     }]>
   ];
+  let hasCanonicalizer = 1;
   let hasVerifier = 1;
   let hasRegionVerifier = 1;
 }

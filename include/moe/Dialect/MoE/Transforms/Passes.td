@@ -13,6 +13,30 @@ include "mlir/Pass/PassBase.td"
 // Optimise
 //===----------------------------------------------------------------------===//
 
+def ConvertElementwisePass : Pass<"moe-convert-elementwise", "::mlir::func::FuncOp"> {
+  let summary = "Make arithmetic on whole tensors linalg operations, a chain of it one";
+  let description = [{
+    Operations on tensors that work element by element become `linalg.generic`. One whose result only operations of
+    such a chain read becomes part of it, as long as the chain is short enough for registers; each element is computed
+    by the same operations as before.
+
+    ```mlir
+    %0 = arith.mulf %x, %x : tensor<?x64xf32>
+    %1 = arith.addf %0, %y : tensor<?x64xf32>
+    ```
+    becomes
+    ```mlir
+    %1 = linalg.generic {...} ins(%x, %y : ...) outs(%x : ...) {
+    ^bb0(%a: f32, %b: f32, %out: f32):
+      %p = arith.mulf %a, %a : f32
+      %s = arith.addf %p, %b : f32
+      linalg.yield %s : f32
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::linalg::LinalgDialect", "::mlir::tensor::TensorDialect"];
+}
+
 def DecomposeExpertsPass : Pass<"moe-decompose-experts", "::mlir::func::FuncOp"> {
   let summary = "Run the program of one expert on the rows of all experts at once";
   let description = [{
