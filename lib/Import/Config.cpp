@@ -37,6 +37,10 @@ void Config::fail(const Twine &message) {
     firstError = (name + ": " + message).str();
 }
 
+void Config::warn(const Twine &message) {
+  warnings.push_back((name + ": " + message).str());
+}
+
 const llvm::json::Value *Config::find(StringRef key) const {
   const llvm::json::Value *value = object.get(key);
   return value && value->kind() != llvm::json::Value::Null ? value : nullptr;

@@ -62,11 +62,16 @@ public:
   /// Keeps `message`, prefixed with the file's name, unless there is an error
   /// already.
   void fail(const llvm::Twine &message);
-  /// Takes the error of `part`, whose messages carry its own name.
+  /// Takes the error and the warnings of `part`, which carry its own name.
   void adopt(const Config &part) {
     if (firstError.empty())
       firstError = part.firstError;
+    warnings.insert(warnings.end(), part.warnings.begin(), part.warnings.end());
   }
+  /// Keeps what the user should know, prefixed with the file's name, though the
+  /// program is built.
+  void warn(const llvm::Twine &message);
+  const std::vector<std::string> &getWarnings() const { return warnings; }
   bool failed() const { return !firstError.empty(); }
   const std::string &getError() const { return firstError; }
 
@@ -76,6 +81,7 @@ private:
   const llvm::json::Object &object;
   std::string name;
   std::string firstError;
+  std::vector<std::string> warnings;
 };
 
 } // namespace mlir::moe

@@ -172,6 +172,8 @@ mlir::moe::importCheckpoint(StringRef folder, MLIRContext &context) {
   buildDecoder(model, decoder);
   if (model.failed())
     return makeError(model.getError());
+  for (const std::string &warning : config.getWarnings())
+    emitWarning(UnknownLoc::get(&context)) << warning;
   ErrorCollector errors(context);
   if (failed(verify(*program.module)))
     return makeError(folder + ": the imported program is not valid: " +

@@ -147,6 +147,8 @@ config_case("model_type_with_more_tensors", "got 'new'; it has the tensors of 'g
 config_case("model_type_with_other_tensors", "got 'new'\n", kind="qwen3_moe", model_type="new", hidden_size=54)
 config_case("dense_layer_beyond", "'mlp_only_layers'", kind="qwen3_moe", mlp_only_layers=[7])
 config_case("sparse_step_zero", "'decoder_sparse_step'", kind="qwen3_moe", decoder_sparse_step=0)
+config_case("longrope_factors", "'rope_scaling': 'short_factor': expected 5 numbers, got 2", kind="phimoe",
+            rope_scaling={"type": "longrope", "short_factor": [1.0, 2.0], "original_max_position_embeddings": 64})
 config_case("norm_order", "'ffn_config': 'moe_normalize_expert_weights': expected 1, 2 or null, got 3", kind="dbrx",
             ffn_config={"ffn_hidden_size": 37, "moe_num_experts": 7, "moe_normalize_expert_weights": 3})
 config_case("nested_text", "'attn_config': expected an object", kind="dbrx", attn_config="x")

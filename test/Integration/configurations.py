@@ -35,6 +35,9 @@ CASES = {
                                          router_jitter_noise=0.0, storage="f16"),
     "phimoe-window-3": dict(kind="phimoe", sliding_window=3, num_local_experts=16, num_experts_per_tok=1, modern=True,
                             storage="bf16", tokens=161),
+    "phimoe-longrope": dict(kind="phimoe", rope_scaling={
+        "type": "longrope", "short_factor": [1.0, 1.1, 1.5, 2.0, 3.5], "long_factor": [1.0, 2.0, 4.0, 8.0, 16.0],
+        "short_mscale": 1.2, "long_mscale": 1.4, "original_max_position_embeddings": 64}),
     "gpt_oss-odd-sizes": dict(kind="gpt_oss"),
     "gpt_oss-top-1-window-3": dict(kind="gpt_oss", sliding_window=3, num_experts_per_tok=1, num_hidden_layers=3,
                                    rope_scaling={"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 16},

@@ -66,6 +66,8 @@ def frequencies(rope, size):
     base = rope["rope_theta"] ** (-np.arange(0, size, 2) / size)
     if rope["rope_type"] == "default":
         return base, 1.0
+    if rope["rope_type"] == "longrope":  # of a sequence within the first context
+        return base / np.array(rope["short_factor"]), rope["short_mscale"]
     # yarn: slow pairs are interpolated, fast ones are left, a ramp between.
     turns = lambda count: size * np.log(rope["original_max_position_embeddings"] / (count * 2 * np.pi)) / (
         2 * np.log(rope["rope_theta"]))

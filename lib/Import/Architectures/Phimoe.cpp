@@ -25,9 +25,15 @@ RMSNorm makeNorm(const std::string &name, const CommonConfig &common) {
 Rotary readLongRotary(Config &config, Config &parameters, CommonConfig &common,
                       double base) {
   llvm::StringRef key = "original_max_position_embeddings";
+  int64_t whole = common.maxContext;
   common.maxContext =
-      (config.has(key) ? config : parameters)
-          .integer({key}, common.maxContext, 1, common.maxContext);
+      (config.has(key) ? config : parameters).integer({key}, whole, 1, whole);
+  if (common.maxContext < whole)
+    parameters.warn("longrope: the program's context is " +
+                    llvm::Twine(common.maxContext) + " positions ('" + key +
+                    "') and not " + llvm::Twine(whole) +
+                    ", since a longer sequence would embed all of its "
+                    "positions anew");
   base = parameters.number(
       "rope_theta", config.number("rope_theta", base, 1e-6, 1e18), 1e-6, 1e18);
   Rotary rotary;

@@ -84,6 +84,11 @@ func.func private @routing_t1_experts(!moe.routing<? x 0, slots = 2>)
 
 // -----
 
+// expected-error @+1 {{expected a number of experts, got '?': experts that come later make another program}}
+func.func private @routing_t1_dynamic(!moe.routing<? x ?, slots = 2>)
+
+// -----
+
 // expected-error @+1 {{expected at least one slot, got 0}}
 func.func private @routing_t1_slots(!moe.routing<? x 8, slots = 0>)
 

@@ -44,6 +44,11 @@ Type RoutingType::parse(AsmParser &parser) {
     parser.emitError(loc, "expected 'TOKENS x EXPERTS' with spaces around 'x'");
     return {};
   }
+  loc = parser.getCurrentLocation();
+  if (succeeded(parser.parseOptionalQuestion())) {
+    parser.emitError(loc, "expected a number of experts, got '?': experts that come later make another program");
+    return {};
+  }
   if (parser.parseInteger(experts) || parser.parseComma() || parser.parseKeyword("slots") || parser.parseEqual() ||
       parser.parseInteger(slots))
     return {};
