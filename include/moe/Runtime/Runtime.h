@@ -195,7 +195,9 @@ MOE_ASSERT_SIZE(moe_descriptor, 152);
 MOE_ASSERT_SIZE(moe_value_info, 96);
 MOE_ASSERT_SIZE(moe_function_info, 48);
 MOE_ASSERT_SIZE(moe_parameter_info, 96);
-MOE_ASSERT_SIZE(moe_program_info, 136);
+MOE_ASSERT_SIZE(moe_kernel_info, 24);
+MOE_ASSERT_SIZE(moe_device_info, 48);
+MOE_ASSERT_SIZE(moe_program_info, 144);
 MOE_ASSERT_SIZE(moe_weights_header, 64);
 
 #ifdef __cplusplus

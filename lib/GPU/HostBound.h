@@ -1,0 +1,34 @@
+//===- HostBound.h - Bounds that the host knows -----------------*- C++ -*-===//
+//
+// Finds a number for the host that a number of the device never exceeds.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_LIB_GPU_HOSTBOUND_H
+#define MOE_LIB_GPU_HOSTBOUND_H
+
+#include "HostValues.h"
+
+#include "mlir/IR/Builders.h"
+
+namespace mlir::moe {
+
+/// Builds bounds in front of one kernel. Operands of minima, ends of loops and the extents of buffers are followed.
+class HostBound {
+public:
+  HostBound(scf::ParallelOp kernel, const HostValues &values) : kernel(kernel), values(values) {}
+
+  /// A value in front of the kernel that `value`, an index, is at most; null if none is found.
+  Value build(OpBuilder &builder, Value value);
+
+private:
+  Value buildExact(OpBuilder &builder, Value value);
+  Value buildOfOperation(OpBuilder &builder, Operation *op, Value value);
+
+  scf::ParallelOp kernel;
+  const HostValues &values;
+};
+
+} // namespace mlir::moe
+
+#endif // MOE_LIB_GPU_HOSTBOUND_H
