@@ -34,6 +34,50 @@ static bool isOnlyCut(memref::AllocOp alloc) {
   return llvm::all_of(alloc->getUsers(), llvm::IsaPred<memref::SubViewOp, memref::DeallocOp>);
 }
 
+/// Bytes of `alloc` with the sizes `limits`, rounded up to whole lines; null, with an error, where one is missing.
+static Value buildBytes(OpBuilder &builder, memref::AllocOp alloc, ValueRange limits) {
+  Location loc = alloc.getLoc();
+  int64_t fixed = getElementBytes(alloc.getType());
+  for (int64_t extent : alloc.getType().getShape())
+    if (!ShapedType::isDynamic(extent))
+      fixed *= extent;
+  auto index = [&](int64_t value) -> Value { return arith::ConstantIndexOp::create(builder, loc, value); };
+  Value bytes = index(fixed);
+  for (Value limit : limits) {
+    if (!limit) {
+      alloc.emitError("expected the size of a buffer to have a bound that the host knows");
+      return {};
+    }
+    bytes = builder.createOrFold<arith::MulIOp>(loc, bytes, limit);
+  }
+  bytes = builder.createOrFold<arith::AddIOp>(loc, bytes, index(kAlignment - 1));
+  return builder.createOrFold<arith::AndIOp>(loc, bytes, index(-kAlignment));
+}
+
+static Value buildBuffer(OpBuilder &builder, Location loc, Value bytes) {
+  return memref::AllocOp::create(builder, loc, MemRefType::get({ShapedType::kDynamic}, builder.getI8Type()),
+                                 ValueRange(bytes), builder.getI64IntegerAttr(kAlignment));
+}
+
+/// An allocation of the host whose size is known on the device only: the host takes the most it can be.
+static LogicalResult boundOnHost(memref::AllocOp alloc, const HostValues &values) {
+  if (llvm::all_of(alloc.getDynamicSizes(), [&](Value size) { return values.isKnown(size); }))
+    return success();
+  OpBuilder builder(alloc);
+  HostBound bound(alloc, values);
+  Value bytes = buildBytes(builder, alloc, llvm::map_to_vector(alloc.getDynamicSizes(), [&](Value size) {
+                             return bound.build(builder, size);
+                           }));
+  if (!bytes)
+    return failure();
+  Value zero = arith::ConstantIndexOp::create(builder, alloc.getLoc(), 0);
+  Value view = memref::ViewOp::create(builder, alloc.getLoc(), alloc.getType(),
+                                      buildBuffer(builder, alloc.getLoc(), bytes), zero, alloc.getDynamicSizes());
+  alloc.replaceAllUsesWith(view);
+  alloc.erase();
+  return success();
+}
+
 namespace {
 /// Moves the buffers of one kernel.
 class Mover {
@@ -81,26 +125,18 @@ LogicalResult Mover::moveToBuffer(memref::AllocOp alloc) {
   Location loc = alloc.getLoc();
   MemRefType type = alloc.getType();
   builder.setInsertionPoint(kernel);
-  int64_t fixed = getElementBytes(type);
-  for (int64_t extent : type.getShape())
-    if (!ShapedType::isDynamic(extent))
-      fixed *= extent;
-  Value bytes = index(loc, fixed);
-  SmallVector<Value> sizes;
+  SmallVector<Value> limits, sizes;
   for (Value size : alloc.getDynamicSizes()) {
-    Value limit = bound.build(builder, size);
-    if (!limit)
-      return alloc.emitError("expected the size of a buffer in a kernel to have a bound that the host knows");
-    bytes = builder.createOrFold<arith::MulIOp>(loc, bytes, limit);
+    limits.push_back(bound.build(builder, size));
     bool outside = size.getParentRegion()->isProperAncestor(&kernel.getRegion());
     // The host must not need the exact number.
-    sizes.push_back(outside && !values.isKnown(size) && isOnlyCut(alloc) ? limit : size);
+    sizes.push_back(outside && !values.isKnown(size) && isOnlyCut(alloc) ? limits.back() : size);
   }
-  bytes = builder.createOrFold<arith::AddIOp>(loc, bytes, index(loc, kAlignment - 1));
-  bytes = builder.createOrFold<arith::AndIOp>(loc, bytes, index(loc, -kAlignment));
+  Value bytes = buildBytes(builder, alloc, limits);
+  if (!bytes)
+    return failure();
   Value all = builder.createOrFold<arith::MulIOp>(loc, bytes, buildIterations(loc));
-  Value buffer = memref::AllocOp::create(builder, loc, MemRefType::get({ShapedType::kDynamic}, builder.getI8Type()),
-                                         ValueRange(all), builder.getI64IntegerAttr(kAlignment));
+  Value buffer = buildBuffer(builder, loc, all);
   builder.setInsertionPoint(alloc);
   Value offset = builder.createOrFold<arith::MulIOp>(loc, buildNumber(loc), bytes);
   Value view = memref::ViewOp::create(builder, loc, type, buffer, offset, sizes);
@@ -132,6 +168,14 @@ struct DeviceBuffersPass : moe::impl::DeviceBuffersPassBase<DeviceBuffersPass> {
     if (function.isExternal())
       return;
     HostValues values(function);
+    SmallVector<memref::AllocOp> ofHost;
+    function.walk([&](memref::AllocOp alloc) {
+      if (!getKernelOf(alloc))
+        ofHost.push_back(alloc);
+    });
+    for (memref::AllocOp alloc : ofHost)
+      if (failed(boundOnHost(alloc, values)))
+        return signalPassFailure();
     for (scf::ParallelOp kernel : getKernels(function)) {
       SmallVector<memref::AllocOp> allocs;
       kernel.walk([&](memref::AllocOp alloc) { allocs.push_back(alloc); });

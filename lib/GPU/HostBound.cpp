@@ -46,8 +46,8 @@ static bool isNonNegative(Value value) {
 }
 
 Value HostBound::buildExact(OpBuilder &builder, Value value) {
-  if (value.getParentRegion()->isProperAncestor(&kernel.getRegion()))
-    return values.isKnown(value) ? value : Value();
+  if (value.getParentRegion()->isAncestor(anchor->getParentRegion()) && values.isKnown(value))
+    return value;
   Operation *op = value.getDefiningOp();
   if (!op || !isPure(op) || op->getNumRegions())
     return {};

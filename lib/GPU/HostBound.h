@@ -13,19 +13,20 @@
 
 namespace mlir::moe {
 
-/// Builds bounds in front of one kernel. Operands of minima, ends of loops and the extents of buffers are followed.
+/// Builds bounds in front of one operation of the host, a kernel or an allocation. Operands of minima, ends of loops and
+/// the extents of buffers are followed.
 class HostBound {
 public:
-  HostBound(scf::ParallelOp kernel, const HostValues &values) : kernel(kernel), values(values) {}
+  HostBound(Operation *anchor, const HostValues &values) : anchor(anchor), values(values) {}
 
-  /// A value in front of the kernel that `value`, an index, is at most; null if none is found.
+  /// A value in front of the operation that `value`, an index, is at most; null if none is found.
   Value build(OpBuilder &builder, Value value);
 
 private:
   Value buildExact(OpBuilder &builder, Value value);
   Value buildOfOperation(OpBuilder &builder, Operation *op, Value value);
 
-  scf::ParallelOp kernel;
+  Operation *anchor;
   const HostValues &values;
 };
 

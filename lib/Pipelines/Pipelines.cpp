@@ -200,6 +200,7 @@ void moe::buildKernelsPipeline(OpPassManager &pm, const NVPTXOptions &) {
 
   // func scf memref arith math affine
   pm.addNestedPass<func::FuncOp>(createFlattenLoopsPass());
+  pm.addNestedPass<func::FuncOp>(createBoundLoopsPass());
   // With all kernels in place, the rest is what the host may not do.
   pm.addNestedPass<func::FuncOp>(createSingleThreadsPass());
   pm.addNestedPass<func::FuncOp>(createSerializeNestedLoopsPass({/*all=*/false}));

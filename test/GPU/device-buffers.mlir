@@ -46,12 +46,34 @@ func.func @minimum(%a: memref<index>, %n: index, %limit: index, %x: f32) {
 
 // -----
 
+// Tests that the host takes the most where only the device knows how much.
+// CHECK-LABEL: func.func @of_host(
+// CHECK-SAME:    %{{[^:]+}}: memref<index>, %[[LIMIT:[^:]+]]: index
+// CHECK:         %[[SIZE:.+]] = arith.minsi
+// CHECK:         arith.muli %[[LIMIT]]
+// CHECK:         %[[ALL:.+]] = memref.alloc(%{{.+}}) {alignment = 128 : i64} : memref<?xi8>
+// CHECK:         %[[OWN:.+]] = memref.view %[[ALL]][%{{.+}}][%[[SIZE]]] : memref<?xi8> to memref<?xf32>
+// CHECK:         memref.store {{.+}}, %[[OWN]]
+func.func @of_host(%a: memref<index>, %limit: index, %x: f32) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  %count = memref.load %a[] : memref<index>
+  %size = arith.minsi %count, %limit : index
+  %own = memref.alloc(%size) : memref<?xf32>
+  scf.parallel (%i) = (%c0) to (%limit) step (%c1) {
+    memref.store %x, %own[%c0] : memref<?xf32>
+  }
+  return
+}
+
+// -----
+
 func.func @unbounded(%a: memref<index>, %n: index, %x: f32) {
   %c0 = arith.constant 0 : index
   %c1 = arith.constant 1 : index
   scf.parallel (%i) = (%c0) to (%n) step (%c1) {
     %size = memref.load %a[] : memref<index>
-    // expected-error @below {{expected the size of a buffer in a kernel to have a bound that the host knows}}
+    // expected-error @below {{expected the size of a buffer to have a bound that the host knows}}
     %own = memref.alloc(%size) : memref<?xf32>
     memref.store %x, %own[%c0] : memref<?xf32>
   }

@@ -56,6 +56,28 @@ def FlattenLoopsPass : Pass<"moe-gpu-flatten-loops", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::mlir::scf::SCFDialect"];
 }
 
+def BoundLoopsPass : Pass<"moe-gpu-bound-loops", "::mlir::func::FuncOp"> {
+  let summary = "Launch enough threads where the device knows how many are needed";
+  let description = [{
+    A kernel that ends at a number from the device's memory gets a bound of it as its end, where the host knows one, and
+    threads behind the true end do nothing.
+
+    ```mlir
+    %n = memref.load %count[] : memref<index>
+    %end = arith.minsi %n, %most : index
+    scf.parallel (%i) = (%c0) to (%end) step (%c1) { ... }
+    ```
+    becomes
+    ```mlir
+    scf.parallel (%i) = (%c0) to (%most) step (%c1) {
+      %inside = arith.cmpi slt, %i, %end : index
+      scf.if %inside { ... }
+    }
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::scf::SCFDialect"];
+}
+
 def SingleThreadsPass : Pass<"moe-gpu-single-threads", "::mlir::func::FuncOp"> {
   let summary = "Let one thread of the device do what the host would do in memory";
   let description = [{

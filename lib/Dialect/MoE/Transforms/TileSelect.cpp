@@ -6,6 +6,7 @@
 
 #include "Missed.h"
 #include "SelectLoop.h"
+#include "moe/Dialect/MoE/IR/Builders.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
 
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
@@ -21,6 +22,7 @@ using namespace mlir::moe;
 static constexpr llvm::StringLiteral kPass = "moe-tile-select";
 
 static void tile(RewriterBase &rewriter, SelectOp select) {
+  nameAfterOperation(select);
   Location loc = select.getLoc();
   rewriter.setInsertionPoint(select);
   Value logits = select.getLogits();
