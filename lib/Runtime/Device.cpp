@@ -3,6 +3,7 @@
 #include "Device.h"
 
 #include "Error.h"
+#include "Workspace.h"
 
 #include <algorithm>
 #include <cstring>
@@ -177,18 +178,20 @@ Device::Current::~Current() {
 
 void Device::requireMemory(uint64_t weights, uint64_t caches) const {
   size_t free = 0, total = 0;
-  uint64_t needed = caches + (weightsMemory ? 0 : weights);
+  if (weightsMemory)
+    weights = 0;
+  uint64_t needed = weights + caches + Workspace::firstChunk;
   if (driver.cuMemGetInfo_v2(&free, &total) != success || needed <= free)
     return;
   std::string parts;
-  if (!weightsMemory && weights)
-    parts = bytesText(weights) + " for the weights";
+  if (weights)
+    parts += bytesText(weights) + " for the weights, ";
   if (caches)
-    parts += (parts.empty() ? "" : " and ") + bytesText(caches) +
-             " for the caches";
+    parts += bytesText(caches) + " for the caches, ";
+  parts += bytesText(Workspace::firstChunk) + " of work space";
   fail(MOE_OUT_OF_MEMORY,
-       "the program needs " + bytesText(needed) + " of device memory, " +
-           parts + ", but " + quote(deviceName) + " has " + bytesText(free) +
+       "the program needs " + bytesText(needed) + " of device memory (" +
+           parts + "), but " + quote(deviceName) + " has " + bytesText(free) +
            " free of " + bytesText(total) +
            (caches ? "; a smaller context needs less" : ""));
 }

@@ -39,7 +39,8 @@ public:
     Device *device;
   };
 
-  /// Throws unless weights that are not yet there and `caches` bytes fit.
+  /// Throws unless weights that are not yet there, `caches` bytes, and the
+  /// first work space fit.
   void requireMemory(uint64_t weights, uint64_t caches) const;
 
   /// Copies the weights to the device, unless that was done before.

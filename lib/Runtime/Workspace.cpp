@@ -9,7 +9,6 @@
 
 using namespace moe::runtime;
 
-static constexpr size_t firstChunk = size_t(8) << 20;
 static constexpr size_t hugePage = size_t(2) << 20;
 static constexpr int offsetBits = 48;
 /// Chunks double, so that this many are more than an address space holds.

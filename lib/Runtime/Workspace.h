@@ -15,6 +15,9 @@ class Device;
 /// A bump allocator. Memory is freed by going back to a mark.
 class Workspace {
 public:
+  /// Bytes of the first chunk, unless more is asked for at once.
+  static constexpr size_t firstChunk = size_t(8) << 20;
+
   Workspace();
   ~Workspace();
   Workspace(const Workspace &) = delete;
