@@ -16,6 +16,7 @@ Features
   avx2 avx512                           this CPU has them (both imply FMA)
   sanitize                              our code was built with sanitizers
   cuda-header                           cuda.h is installed, in %cuda_include
+  ptxas                                 NVIDIA's assembler is installed, as %ptxas
 Parameters
   roundtrip=1                           moe-opt runs with --verify-roundtrip
 """
@@ -56,6 +57,9 @@ if {"avx512f", "avx512bw", "avx512dq", "avx512vl", "fma"} <= flags:
 cuda_include = "/usr/local/cuda/include"
 if os.path.exists(os.path.join(cuda_include, "cuda.h")):
     config.available_features.add("cuda-header")
+ptxas = "/usr/local/cuda/bin/ptxas"
+if os.path.exists(ptxas):
+    config.available_features.add("ptxas")
 if config.moe_sanitize:
     config.available_features.add("sanitize")
     llvm_config.with_environment("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")
@@ -118,6 +122,7 @@ config.substitutions += [
     ("%fake_device_library", os.path.join(config.moe_build_dir, "test", "Runtime", "libfakedevice.so")),
     ("%stand_in_driver", os.path.join(config.moe_build_dir, "test", "Runtime", "stand-in-driver.so")),
     ("%cuda_include", cuda_include),
+    ("%ptxas", ptxas),
     ("%fake_library", os.path.join(config.moe_build_dir, "test", "Runtime", "libfake.so")),
     ("%sanitize", f"-fsanitize={config.moe_sanitize}" if config.moe_sanitize else ""),
     ("%moe_src", config.moe_source_dir),

@@ -199,6 +199,9 @@ void moe::buildKernelsPipeline(OpPassManager &pm, const NVPTXOptions &) {
   pm.addNestedPass<func::FuncOp>(createLinalgToThreadsPass());
 
   // func scf memref arith math affine
+  // Neighbours over the same elements are one launch, if their bounds are visibly the same.
+  pm.addPass(createCSEPass());
+  pm.addNestedPass<func::FuncOp>(createParallelLoopFusionPass());
   pm.addNestedPass<func::FuncOp>(createFlattenLoopsPass());
   pm.addNestedPass<func::FuncOp>(createBoundLoopsPass());
   // With all kernels in place, the rest is what the host may not do.
