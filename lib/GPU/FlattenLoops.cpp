@@ -20,18 +20,24 @@ namespace mlir::moe {
 
 using namespace mlir;
 
+/// What `memref` is a view of, where that is memory of its own: an allocation, a constant, or an argument of the
+/// function, which bufferization lets no other argument overlap if it is written to. Else null.
 static Value findBuffer(Value memref) {
   while (auto view = memref.getDefiningOp<ViewLikeOpInterface>())
     memref = view.getViewSource();
-  return memref;
+  auto argument = dyn_cast<BlockArgument>(memref);
+  bool own = argument ? isa<func::FuncOp>(argument.getOwner()->getParentOp())
+                      : isa<memref::AllocOp, memref::GetGlobalOp>(memref.getDefiningOp());
+  return own ? memref : Value();
 }
 
 /// Whether stores in `loop`, the only writes it may have, leave `buffer` alone.
 static bool leavesAlone(scf::ParallelOp loop, Value buffer) {
-  return !loop
+  return buffer && !loop
               .walk([&](Operation *op) {
                 auto store = dyn_cast<memref::StoreOp>(op);
-                bool other = store && findBuffer(store.getMemref()) != buffer;
+                Value written = store ? findBuffer(store.getMemref()) : Value();
+                bool other = written && written != buffer;
                 return other || isa<memref::LoadOp>(op) || isMemoryEffectFree(op) ||
                                op->hasTrait<OpTrait::HasRecursiveMemoryEffects>()
                            ? WalkResult::advance()

@@ -110,18 +110,20 @@ void Kernel::lowerForHost() {
 namespace {
 struct LowerKernelsPass : moe::impl::LowerKernelsPassBase<LowerKernelsPass> {
   void runOnOperation() override {
+    SmallVector<gpu::GPUFuncOp> kernels;
+    for (auto device : getOperation().getOps<gpu::GPUModuleOp>())
+      llvm::append_range(kernels, device.getOps<gpu::GPUFuncOp>());
     auto target = getOperation()->getAttrOfType<GPUTargetAttr>(MoEDialect::kDeviceAttr);
-    if (!target) {
+    if (!target && !kernels.empty()) {
       getOperation().emitError("expected 'moe.device' on the module to name the chip");
       return signalPassFailure();
     }
-    for (auto device : getOperation().getOps<gpu::GPUModuleOp>())
-      for (auto kernel : llvm::make_early_inc_range(device.getOps<gpu::GPUFuncOp>())) {
-        if (target.getChip() == "host")
-          Kernel(kernel).lowerForHost();
-        else
-          Kernel(kernel).lowerForNVIDIA();
-      }
+    for (gpu::GPUFuncOp kernel : kernels) {
+      if (target.getChip() == "host")
+        Kernel(kernel).lowerForHost();
+      else
+        Kernel(kernel).lowerForNVIDIA();
+    }
   }
 };
 } // namespace

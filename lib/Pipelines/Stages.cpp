@@ -47,15 +47,17 @@ static std::string checkTiled(Operation *op) {
 }
 
 /// Bits may not depend on what a back end finds profitable.
-static std::string checkCPU(Operation *op) {
-  if (isa<UnrealizedConversionCastOp>(op))
-    return "what it casts from or to was not converted";
+static std::string checkArithmetic(Operation *op) {
   if (isa<LLVM::FMulAddOp>(op))
     return "whether it is fused is left to the back end";
   if (auto math = dyn_cast<LLVM::FastmathFlagsInterface>(op))
     if (math.getFastmathAttr() && math.getFastmathAttr().getValue() != LLVM::FastmathFlags::none)
       return "fast-math flags allow another order of summation";
   return "";
+}
+
+static std::string checkLLVM(Operation *op) {
+  return isa<UnrealizedConversionCastOp>(op) ? "what it casts from or to was not converted" : checkArithmetic(op);
 }
 
 /// The host computes sizes and launches; memory is the device's, which allocates none itself.
@@ -65,9 +67,11 @@ static std::string checkKernels(Operation *op) {
     return "the device does not allocate";
   if (onDevice && isa<CallOpInterface>(op))
     return "kernels call no functions";
-  if (!onDevice && isa<memref::LoadOp, memref::StoreOp, memref::CopyOp, scf::ParallelOp>(op))
+  if (isa<scf::ParallelOp, scf::ForallOp>(op))
+    return "what is parallel is a kernel by then";
+  if (!onDevice && isa<memref::LoadOp, memref::StoreOp, memref::CopyOp>(op))
     return "the host does not touch the device's memory";
-  return "";
+  return checkArithmetic(op);
 }
 
 //===----------------------------------------------------------------------===//
@@ -108,7 +112,7 @@ static const Stage kCPUStages[] = {
      buildOptimize},
     {"tile", "moe-tile", "tiled", "loops over work lists and tiles; no moe operations", kTiledDialects, checkTiled,
      buildTile},
-    {"cpu", "moe-cpu", "cpu", "vectors, OpenMP loops and calls in the LLVM dialect", kCPUDialects, checkCPU, buildCPU},
+    {"cpu", "moe-cpu", "cpu", "vectors, OpenMP loops and calls in the LLVM dialect", kCPUDialects, checkLLVM, buildCPU},
 };
 
 static const Stage kNVPTXStages[] = {
@@ -119,7 +123,7 @@ static const Stage kNVPTXStages[] = {
      kTiledDialects, checkTiled, buildNVPTXTile},
     {"kernels", "moe-nvptx-kernels", "kernels", "a module of kernels, and a host that computes sizes and launches",
      kKernelDialects, checkKernels, buildKernels},
-    {"nvptx", "moe-nvptx", "nvptx", "kernels and calls of the runtime in the LLVM dialect", kNVPTXDialects, checkCPU,
+    {"nvptx", "moe-nvptx", "nvptx", "kernels and calls of the runtime in the LLVM dialect", kNVPTXDialects, checkLLVM,
      buildNVPTX},
 };
 
