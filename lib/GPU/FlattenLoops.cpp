@@ -33,17 +33,17 @@ static Value findBuffer(Value memref) {
 
 /// Whether stores in `loop`, the only writes it may have, leave `buffer` alone.
 static bool leavesAlone(scf::ParallelOp loop, Value buffer) {
-  return buffer && !loop
-              .walk([&](Operation *op) {
-                auto store = dyn_cast<memref::StoreOp>(op);
-                Value written = store ? findBuffer(store.getMemref()) : Value();
-                bool other = written && written != buffer;
-                return other || isa<memref::LoadOp>(op) || isMemoryEffectFree(op) ||
-                               op->hasTrait<OpTrait::HasRecursiveMemoryEffects>()
-                           ? WalkResult::advance()
-                           : WalkResult::interrupt();
-              })
-              .wasInterrupted();
+  if (!buffer)
+    return false;
+  WalkResult walk = loop.walk([&](Operation *op) {
+    auto store = dyn_cast<memref::StoreOp>(op);
+    Value written = store ? findBuffer(store.getMemref()) : Value();
+    bool harmless = store ? written && written != buffer
+                          : isa<memref::LoadOp>(op) || isMemoryEffectFree(op) ||
+                                op->hasTrait<OpTrait::HasRecursiveMemoryEffects>();
+    return harmless ? WalkResult::advance() : WalkResult::interrupt();
+  });
+  return !walk.wasInterrupted();
 }
 
 /// The nested loop of `outer` if the two can become one.
