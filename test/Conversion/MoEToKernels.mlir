@@ -30,7 +30,7 @@ func.func @product(%x: tensor<?x64xf32>, %w: tensor<8x96x64xf32>, %offsets: tens
 // CHECK-SAME:    %{{[^:]+}}: tensor<?x64xf32>, %{{[^:]+}}: tensor<1x96x64xf32>, %[[COUNT:[^:]+]]: index
 // CHECK:         linalg.generic
 // CHECK:           %[[ROW:.+]] = linalg.index 0
-// CHECK:           %[[BEFORE:.+]] = arith.cmpi slt, %[[ROW]], %[[COUNT]]
+// CHECK:           arith.cmpi slt, %[[ROW]], %[[COUNT]]
 // CHECK-NOT:       tensor<2xindex>
 // CHECK:           scf.if
 // CHECK:         return
@@ -49,6 +49,7 @@ func.func @dense(%x: tensor<?x64xf32>, %w: tensor<1x96x64xf32>, %count: index, %
 // CHECK-LABEL: func.func @plan(
 // CHECK-SAME:    %[[IDS:[^:]+]]: tensor<?x2xi32>
 // CHECK:         %[[OFFSETS:.+]] = linalg.generic {{.+}}iterator_types = ["parallel"]{{.+}} outs(%{{.+}} : tensor<9xindex>)
+// CHECK:           tensor.extract %[[IDS]]
 // CHECK:           arith.cmpi ult
 // CHECK:         %[[SLOTS:.+]] = linalg.generic {{.+}}iterator_types = ["parallel", "parallel"]{{.+}} outs(%{{.+}} : tensor<?x2xindex>)
 // CHECK:           tensor.extract %[[OFFSETS]]

@@ -25,7 +25,7 @@ func.func @sizes(%n: index, %x: f32) {
 
 // Tests that a bound in a minimum replaces a number from memory.
 // CHECK-LABEL: func.func @minimum(
-// CHECK-SAME:    %{{[^:]+}}: memref<index>, %[[N:[^:]+]]: index, %[[LIMIT:[^:]+]]: index
+// CHECK-SAME:    %{{[^:]+}}: memref<index>, %{{[^:]+}}: index, %[[LIMIT:[^:]+]]: index
 // CHECK-NOT:     memref.load
 // CHECK:         arith.muli %[[LIMIT]]
 // CHECK:         memref.alloc

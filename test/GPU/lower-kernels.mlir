@@ -26,7 +26,7 @@ module attributes {gpu.container_module, moe.device = #moe.gpu<"sm_90a", maxToke
 module attributes {gpu.container_module, moe.device = #moe.gpu<"host", maxTokens = 8>} {
   gpu.module @device {
     // CHECK-LABEL: llvm.func @stand_in(
-    // CHECK-SAME:    %[[PARAMETERS:[^:]+]]: !llvm.ptr, %[[BLOCK:[^:]+]]: i64, %[[THREAD:[^:]+]]: i64)
+    // CHECK-SAME:    %[[PARAMETERS:[^:]+]]: !llvm.ptr, %[[BLOCK:[^:]+]]: i64, %{{[^:]+}}: i64)
     // CHECK-SAME:    moe.parameters = 2 : i32
     // CHECK:         %[[PLACE:.+]] = llvm.getelementptr %[[PARAMETERS]][1]
     // CHECK:         %[[ADDRESS:.+]] = llvm.load %[[PLACE]]

@@ -5,7 +5,7 @@
 // CHECK-LABEL: func.func @host(
 // CHECK-SAME:    %[[A:[^:]+]]: !llvm.ptr, %[[X:[^:]+]]: f32, %[[N:[^:]+]]: index
 // CHECK:         %[[COUNT:.+]] = llvm.mlir.constant(2 : i64)
-// CHECK:         %[[ARGUMENTS:.+]] = llvm.alloca %[[COUNT]] x i64
+// CHECK:         %{{.+}} = llvm.alloca %[[COUNT]] x i64
 // CHECK:         %[[TABLE:.+]] = llvm.alloca %[[COUNT]] x !llvm.ptr
 // CHECK-COUNT-2: llvm.store {{.+}} : !llvm.ptr, !llvm.ptr
 // CHECK-NOT:     llvm.alloca
