@@ -10,6 +10,7 @@
 #include "moe/CPU/Passes.h"
 #include "moe/Conversion/Passes.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
+#include "moe/GPU/Passes.h"
 #include "moe/Pipelines/Passes.h"
 
 #include "mlir/Conversion/Passes.h"
@@ -162,6 +163,92 @@ void moe::buildCPUPipeline(OpPassManager &pm, const CPUOptions &options) {
   pm.addPass(verifyStage("cpu"));
 }
 
+//===----------------------------------------------------------------------===//
+// S1 to S4 for NVIDIA's chips
+//===----------------------------------------------------------------------===//
+
+void moe::buildNVPTXOptimizePipeline(OpPassManager &pm, const NVPTXOptions &) {
+  // func moe ml_program linalg tensor scf arith math
+  // As for the CPU, without what saves caches there at the price of threads here: gating and combination stay apart.
+  pm.addPass(createVerifyIndependencePass());
+  pm.addNestedPass<func::FuncOp>(createConvertElementwisePass());
+  pm.addNestedPass<func::FuncOp>(createDecomposeExpertsPass());
+  pm.addPass(createGroupDensePass());
+  pm.addPass(createCSEPass());
+  pm.addNestedPass<func::FuncOp>(createFuseGatherPass());
+  pm.addNestedPass<func::FuncOp>(createFuseGateUpPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(verifyStage("optimize"));
+}
+
+void moe::buildNVPTXTilePipeline(OpPassManager &pm, const NVPTXOptions &) {
+  // func moe ml_program linalg tensor scf arith math
+  // While selections are still one operation: their plain lowering goes through the tokens one after the other.
+  pm.addNestedPass<func::FuncOp>(createTileSelectPass());
+  pm.addPass(createConvertMoEToKernelsPass({/*recordLoad=*/true}));
+  // After banks became their components: every global is one tensor of the weights file now.
+  pm.addPass(createParametersPass());
+  pm.addPass(verifyStage("tile"));
+}
+
+void moe::buildKernelsPipeline(OpPassManager &pm, const NVPTXOptions &) {
+  // func scf linalg tensor arith math, bufferization.to_tensor of views of the weights
+  // As for the CPU, up to loops.
+  pm.addPass(createEntryPointsPass());
+  pm.addPass(bufferization::createEmptyTensorEliminationPass());
+  pm.addPass(bufferize());
+  pm.addPass(bufferization::createDropEquivalentBufferResultsPass());
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(createRecordLoadPass());
+  pm.addNestedPass<func::FuncOp>(createExpandCopyPass());
+  pm.addNestedPass<func::FuncOp>(createForallToParallelLoopPass());
+  pm.addNestedPass<func::FuncOp>(createLinalgToThreadsPass());
+
+  // func scf memref arith math affine
+  // Neighbours over the same elements are one launch, if their bounds are visibly the same.
+  pm.addPass(createCSEPass());
+  pm.addNestedPass<func::FuncOp>(createParallelLoopFusionPass());
+  pm.addNestedPass<func::FuncOp>(createFlattenLoopsPass());
+  pm.addNestedPass<func::FuncOp>(createBoundLoopsPass());
+  // With all kernels in place, the rest is what the host may not do.
+  pm.addNestedPass<func::FuncOp>(createSingleThreadsPass());
+  pm.addNestedPass<func::FuncOp>(createSerializeNestedLoopsPass({/*all=*/false}));
+  // Bounds of buffers are seen in the arithmetic of the host, before it moves.
+  pm.addNestedPass<func::FuncOp>(createDeviceBuffersPass());
+  pm.addNestedPass<func::FuncOp>(createSinkLoadsPass());
+  // Sine and cosine first: the other pass leaves them to the C library.
+  pm.addNestedPass<func::FuncOp>(createDeviceMathPass());
+  pm.addNestedPass<func::FuncOp>(createExpandMathPass());
+  pm.addPass(createWorkspacePass());
+  // Views become numbers, so that kernels take addresses only.
+  pm.addPass(memref::createExpandStridedMetadataPass());
+  pm.addPass(createLowerAffinePass());
+  pm.addPass(createCSEPass());
+  pm.addPass(createOutlineKernelsPass());
+  // What kernels make anew and do not need.
+  pm.addPass(createCanonicalizerPass());
+  pm.addPass(verifyStage("kernels"));
+}
+
+void moe::buildNVPTXPipeline(OpPassManager &pm, const NVPTXOptions &) {
+  // func gpu scf memref arith math ub llvm
+  pm.addPass(createKernelParametersPass());
+  pm.addPass(createLowerLaunchesPass());
+  // Once launches are numbered by the kernels' order.
+  pm.addPass(createLowerKernelsPass());
+  // The device's functions are converted with the host's: no operation of theirs differs any more.
+  pm.addPass(convertMemRef());
+  pm.addPass(createSCFToControlFlowPass());
+  pm.addPass(createConvertMathToLLVMPass());
+  pm.addPass(createArithToLLVMConversionPass());
+  pm.addPass(createConvertControlFlowToLLVMPass());
+  pm.addPass(createConvertFuncToLLVMPass());
+  pm.addPass(createUBToLLVMConversionPass());
+  pm.addPass(createReconcileUnrealizedCastsPass());
+  pm.addPass(createCSEPass());
+  pm.addPass(verifyStage("nvptx"));
+}
+
 void moe::registerPipelines() {
   registerMoEPipelinesPasses();
   PassPipelineRegistration<OptimizeOptions>("moe-optimize", "S1: fuses in the moe dialect", buildOptimizePipeline);
@@ -169,6 +256,14 @@ void moe::registerPipelines() {
                                         buildTilePipeline);
   PassPipelineRegistration<ReferenceOptions>(
       "moe-reference", "S1 and S2 of the reference path: the plainest tensor programs", buildReferencePipeline);
+  PassPipelineRegistration<NVPTXOptions>("moe-nvptx-optimize", "S1 for NVIDIA's chips: fuses in the moe dialect",
+                                         buildNVPTXOptimizePipeline);
+  PassPipelineRegistration<NVPTXOptions>("moe-nvptx-tile", "S2 for NVIDIA's chips: moe operations become elements",
+                                         buildNVPTXTilePipeline);
+  PassPipelineRegistration<NVPTXOptions>("moe-nvptx-kernels", "S3 for NVIDIA's chips: buffers, kernels and launches",
+                                         buildKernelsPipeline);
+  PassPipelineRegistration<NVPTXOptions>("moe-nvptx", "S4 for NVIDIA's chips: kernels and host in LLVM",
+                                         buildNVPTXPipeline);
   PassPipelineRegistration<CPUOptions>("moe-cpu", "S3: tensors become buffers, vectors, OpenMP loops and LLVM",
                                        buildCPUPipeline);
 }

@@ -9,8 +9,11 @@
 #include "moe/Pipelines/Passes.h"
 #include "moe/Pipelines/Pipelines.h"
 
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MLProgram/IR/MLProgram.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/ADT/StringExtras.h"
 
 namespace mlir::moe {
@@ -32,6 +35,10 @@ static constexpr StringLiteral kTiledDialects[] = {"builtin", "func", "ml_progra
                                                    "ub"};
 static constexpr StringLiteral kCPUDialects[] = {"builtin", "llvm", "omp", "ml_program"};
 
+static constexpr StringLiteral kKernelDialects[] = {"builtin", "func", "gpu",   "ml_program", "scf",
+                                                    "memref",  "math", "arith", "llvm",       "ub"};
+static constexpr StringLiteral kNVPTXDialects[] = {"builtin", "gpu", "llvm", "nvvm", "ml_program"};
+
 /// Nothing reads a global any more: weights are views of the parameters argument.
 static std::string checkTiled(Operation *op) {
   if (isa<ml_program::GlobalLoadConstOp, ml_program::GlobalLoadOp>(op))
@@ -40,15 +47,31 @@ static std::string checkTiled(Operation *op) {
 }
 
 /// Bits may not depend on what a back end finds profitable.
-static std::string checkCPU(Operation *op) {
-  if (isa<UnrealizedConversionCastOp>(op))
-    return "what it casts from or to was not converted";
+static std::string checkArithmetic(Operation *op) {
   if (isa<LLVM::FMulAddOp>(op))
     return "whether it is fused is left to the back end";
   if (auto math = dyn_cast<LLVM::FastmathFlagsInterface>(op))
     if (math.getFastmathAttr() && math.getFastmathAttr().getValue() != LLVM::FastmathFlags::none)
       return "fast-math flags allow another order of summation";
   return "";
+}
+
+static std::string checkLLVM(Operation *op) {
+  return isa<UnrealizedConversionCastOp>(op) ? "what it casts from or to was not converted" : checkArithmetic(op);
+}
+
+/// The host computes sizes and launches; memory is the device's, which allocates none itself.
+static std::string checkKernels(Operation *op) {
+  bool onDevice = op->getParentOfType<gpu::GPUModuleOp>() != nullptr;
+  if (onDevice && isa<memref::AllocOp, memref::DeallocOp>(op))
+    return "the device does not allocate";
+  if (onDevice && isa<CallOpInterface>(op))
+    return "kernels call no functions";
+  if (isa<scf::ParallelOp, scf::ForallOp>(op))
+    return "what is parallel is a kernel by then";
+  if (!onDevice && isa<memref::LoadOp, memref::StoreOp, memref::CopyOp>(op))
+    return "the host does not touch the device's memory";
+  return checkArithmetic(op);
 }
 
 //===----------------------------------------------------------------------===//
@@ -74,31 +97,70 @@ static void buildTile(OpPassManager &pm, const StageOptions &options) {
   buildTilePipeline(pm, tile);
 }
 
+static void buildNVPTXOptimize(OpPassManager &pm, const StageOptions &) { buildNVPTXOptimizePipeline(pm, {}); }
+static void buildNVPTXTile(OpPassManager &pm, const StageOptions &) { buildNVPTXTilePipeline(pm, {}); }
+static void buildKernels(OpPassManager &pm, const StageOptions &) { buildKernelsPipeline(pm, {}); }
+static void buildNVPTX(OpPassManager &pm, const StageOptions &) { buildNVPTXPipeline(pm, {}); }
+
 //===----------------------------------------------------------------------===//
-// The table
+// The tables
 //===----------------------------------------------------------------------===//
 
-static const Stage kStages[] = {
-    {"import", "moe", "the model in the moe dialect, as written or imported", kModelDialects, nullptr, nullptr},
-    {"optimize", "optimized", "fused, still in the moe dialect", kModelDialects, nullptr, buildOptimize},
-    {"tile", "tiled", "loops over work lists and tiles; no moe operations", kTiledDialects, checkTiled, buildTile},
-    {"cpu", "cpu", "vectors, OpenMP loops and calls in the LLVM dialect", kCPUDialects, checkCPU, buildCPU},
+static const Stage kCPUStages[] = {
+    {"import", "", "moe", "the model in the moe dialect, as written or imported", kModelDialects, nullptr, nullptr},
+    {"optimize", "moe-optimize", "optimized", "fused, still in the moe dialect", kModelDialects, nullptr,
+     buildOptimize},
+    {"tile", "moe-tile", "tiled", "loops over work lists and tiles; no moe operations", kTiledDialects, checkTiled,
+     buildTile},
+    {"cpu", "moe-cpu", "cpu", "vectors, OpenMP loops and calls in the LLVM dialect", kCPUDialects, checkLLVM, buildCPU},
 };
 
-ArrayRef<Stage> moe::getStages() { return kStages; }
+static const Stage kNVPTXStages[] = {
+    {"import", "", "moe", "the model in the moe dialect, as written or imported", kModelDialects, nullptr, nullptr},
+    {"optimize", "moe-nvptx-optimize", "optimized", "fused, still in the moe dialect", kModelDialects, nullptr,
+     buildNVPTXOptimize},
+    {"tile", "moe-nvptx-tile", "tiled", "tensor programs whose elements are independent; no moe operations",
+     kTiledDialects, checkTiled, buildNVPTXTile},
+    {"kernels", "moe-nvptx-kernels", "kernels", "a module of kernels, and a host that computes sizes and launches",
+     kKernelDialects, checkKernels, buildKernels},
+    {"nvptx", "moe-nvptx", "nvptx", "kernels and calls of the runtime in the LLVM dialect", kNVPTXDialects, checkLLVM,
+     buildNVPTX},
+};
 
-const Stage *moe::lookupStage(StringRef name) {
-  const auto *stage = llvm::find_if(kStages, [&](const Stage &stage) { return stage.name == name; });
-  return stage == std::end(kStages) ? nullptr : stage;
+std::optional<Target> moe::lookupTarget(StringRef name) {
+  if (name == "cpu")
+    return Target::CPU;
+  if (name == "nvptx")
+    return Target::NVPTX;
+  return std::nullopt;
 }
 
-void moe::printStages(raw_ostream &os) {
+ArrayRef<Stage> moe::getStages(Target target) {
+  return target == Target::CPU ? ArrayRef<Stage>(kCPUStages) : ArrayRef<Stage>(kNVPTXStages);
+}
+
+const Stage *moe::lookupStage(StringRef name, Target target) {
+  ArrayRef<Stage> stages = getStages(target);
+  const auto *stage = llvm::find_if(stages, [&](const Stage &stage) { return stage.name == name; });
+  return stage == stages.end() ? nullptr : stage;
+}
+
+const Stage *moe::getWeightsStage(Target target) { return lookupStage("tile", target); }
+
+static void printTable(raw_ostream &os, Target target) {
   os << "| stage | pipeline | `--emit` | its result | alive at its end |\n| --- | --- | --- | --- | --- |\n";
-  for (const Stage &stage : getStages()) {
-    std::string pipeline = stage.build ? ("`moe-" + stage.name + "`").str() : "none";
+  for (const Stage &stage : getStages(target)) {
+    std::string pipeline = stage.build ? ("`" + stage.pipeline + "`").str() : "none";
     os << "| " << stage.name << " | " << pipeline << " | `" << stage.form << "` | " << stage.help << " | "
        << llvm::join(stage.dialects, ", ") << " |\n";
   }
+}
+
+void moe::printStages(raw_ostream &os) {
+  os << "`--target=cpu`:\n\n";
+  printTable(os, Target::CPU);
+  os << "\n`--target=nvptx`:\n\n";
+  printTable(os, Target::NVPTX);
 }
 
 LogicalResult moe::verifyStage(Operation *module, const Stage &stage) {
@@ -123,11 +185,13 @@ struct VerifyStagePass : moe::impl::VerifyStagePassBase<VerifyStagePass> {
   using VerifyStagePassBase::VerifyStagePassBase;
 
   void runOnOperation() override {
-    const Stage *known = lookupStage(stage);
+    const Stage *known = lookupStage(stage, Target::CPU);
+    // Stages that two targets share promise the same.
+    if (!known)
+      known = lookupStage(stage, Target::NVPTX);
     if (!known) {
-      InFlightDiagnostic diagnostic = getOperation().emitError("unknown stage '") << stage << "', expected ";
-      llvm::interleave(
-          getStages(), [&](const Stage &entry) { diagnostic << entry.name; }, [&] { diagnostic << ", "; });
+      getOperation().emitError("unknown stage '")
+          << stage << "', expected import, optimize, tile, cpu, kernels, nvptx";
       return signalPassFailure();
     }
     if (failed(verifyStage(getOperation(), *known)))

@@ -26,6 +26,19 @@ static std::string findOpenMP() {
   return llvm::sys::fs::exists(ours) ? ours : "-lomp";
 }
 
+/// Runs the linker; its first line of complaint becomes the error.
+static llvm::Error runDriver(llvm::StringRef driver, llvm::ArrayRef<llvm::StringRef> arguments,
+                             llvm::StringRef messages) {
+  std::optional<llvm::StringRef> redirects[] = {llvm::StringRef(), messages, messages};
+  std::string message;
+  int status = llvm::sys::ExecuteAndWait(driver, arguments, std::nullopt, redirects, 0, 0, &message);
+  if (status == 0)
+    return llvm::Error::success();
+  if (auto buffer = llvm::MemoryBuffer::getFile(messages); buffer && message.empty())
+    message = (*buffer)->getBuffer().split('\n').first.str();
+  return llvm::createStringError("linking with '" + driver + "' failed: " + message);
+}
+
 llvm::Error mlir::moe::linkProgram(const LinkOptions &options) {
   llvm::Expected<std::string> driver = findDriver();
   if (!driver)
@@ -46,13 +59,12 @@ llvm::Error mlir::moe::linkProgram(const LinkOptions &options) {
   arguments.append({"-Wl,--gc-sections", "-Wl,--as-needed", openMP, "-lstdc++", "-lm", "-lpthread"});
   if (llvm::StringRef sanitize = MOE_SANITIZE_FLAGS; !sanitize.empty())
     arguments.push_back(sanitize);
-  std::optional<llvm::StringRef> redirects[] = {llvm::StringRef(), llvm::StringRef(options.scratch),
-                                                llvm::StringRef(options.scratch)};
-  std::string message;
-  int status = llvm::sys::ExecuteAndWait(*driver, arguments, std::nullopt, redirects, 0, 0, &message);
-  if (status == 0)
-    return llvm::Error::success();
-  if (auto buffer = llvm::MemoryBuffer::getFile(options.scratch); buffer && message.empty())
-    message = (*buffer)->getBuffer().split('\n').first.str();
-  return llvm::createStringError("linking with '" + *driver + "' failed: " + message);
+  return runDriver(*driver, arguments, options.scratch);
+}
+
+llvm::Error mlir::moe::linkImage(const LinkOptions &options) {
+  llvm::Expected<std::string> driver = findDriver();
+  if (!driver)
+    return driver.takeError();
+  return runDriver(*driver, {*driver, "-shared", "-o", options.output, options.object, "-lm"}, options.scratch);
 }

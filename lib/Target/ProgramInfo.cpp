@@ -41,6 +41,7 @@ private:
   llvm::Constant *buildFunction(LLVM::LLVMFuncOp function, DictionaryAttr signature);
   llvm::Function *buildEntry(StringRef name, ArrayAttr inputs, ArrayAttr outputs);
   llvm::Constant *buildParameters();
+  llvm::Constant *buildDevice();
 
   ModuleOp module;
   llvm::Module &program;
@@ -197,6 +198,26 @@ llvm::Constant *Emitter::buildParameters() {
   return array(entries);
 }
 
+/// moe_device_info; null for a program without one.
+llvm::Constant *Emitter::buildDevice() {
+  if (!facts.device)
+    return null();
+  const DeviceFacts &device = *facts.device;
+  SmallVector<llvm::Constant *> kernels;
+  for (const KernelFacts &kernel : device.kernels)
+    kernels.push_back(record({text(kernel.name), number32(kernel.parameters), number32(kernel.threads),
+                              number32(/*shared_bytes=*/0), number32(/*reserved=*/0)}));
+  llvm::Constant *bytes = llvm::ConstantDataArray::getString(context, device.image, /*AddNull=*/false);
+  auto *image = new llvm::GlobalVariable(program, bytes->getType(), /*isConstant=*/true,
+                                         llvm::GlobalValue::PrivateLinkage, bytes, "moe_device_image");
+  // The driver reads an ELF file in place.
+  image->setAlignment(llvm::Align(64));
+  llvm::Constant *info = record({number32(sizeof(moe_device_info)), number32(device.kernels.size()), text(device.chip),
+                                 image, number64(device.image.size()), array(kernels), number64(device.maxTokens)});
+  return new llvm::GlobalVariable(program, info->getType(), /*isConstant=*/true, llvm::GlobalValue::PrivateLinkage,
+                                  info, "moe_device");
+}
+
 LogicalResult Emitter::emit() {
   SmallVector<llvm::Constant *> functions;
   for (auto function : module.getOps<LLVM::LLVMFuncOp>())
@@ -224,7 +245,7 @@ LogicalResult Emitter::emit() {
       llvm::ConstantDataArray::get(context, ArrayRef<uint8_t>(facts.buildId)), number64(facts.weightsSize),
       number32(functions.size()), number32(facts.parameters.size()), array(functions), buildParameters(),
       number32(model != nullptr), number32(eos.size()), numbers(eos), number64(get64("vocabulary")),
-      number64(get64("max_context")), number32(layers.size()), number32(0), numbers(layers)});
+      number64(get64("max_context")), number32(layers.size()), number32(0), numbers(layers), buildDevice()});
   new llvm::GlobalVariable(program, info->getType(), /*isConstant=*/true, llvm::GlobalValue::ExternalLinkage, info,
                            "moe_program");
   return failure(failedToDescribe);

@@ -49,8 +49,9 @@ std::unique_ptr<llvm::TargetMachine> moe::createTargetMachine(ModuleOp module) {
       triple, "x86-64", target.getFeatures(), options, llvm::Reloc::PIC_, std::nullopt, llvm::CodeGenOptLevel::Aggressive));
 }
 
-static void setTargetAttributes(llvm::Module &module, CPUTargetAttr target) {
-  for (llvm::Function &function : module) {
+void moe::setTargetAttributes(llvm::Module &program, ModuleOp module) {
+  CPUTargetAttr target = getTarget(module);
+  for (llvm::Function &function : program) {
     if (function.isDeclaration())
       continue;
     function.addFnAttr("target-cpu", "x86-64");
@@ -103,7 +104,7 @@ std::unique_ptr<llvm::Module> moe::translateProgram(ModuleOp module, const Progr
   program->setDataLayout(machine.createDataLayout());
   if (failed(emitProgramInfo(module, *program, facts)))
     return nullptr;
-  setTargetAttributes(*program, getTarget(module));
+  setTargetAttributes(*program, module);
   hideSymbols(*program);
   return program;
 }

@@ -43,16 +43,19 @@ def run(command, cwd=None, ok=True, threads=None):
 
 
 def compile_program(tools, source, program, flags=()):
-    run([os.path.join(tools, "moe-compile"), source, "-o", program, *flags])
-    return Program(program)
+    """Compiles with the flags; --driver=FILE is for the runs of the program."""
+    ours = [flag for flag in flags if flag.startswith("--driver=")]
+    run([os.path.join(tools, "moe-compile"), source, "-o", program, *(flag for flag in flags if flag not in ours)])
+    return Program(program, [part for flag in ours for part in flag.split("=", 1)])
 
 
 class Program:
-    """A compiled program and the scratch folder it lies in."""
+    """A compiled program, the scratch folder it lies in, and what every run of it is told."""
 
-    def __init__(self, path):
+    def __init__(self, path, flags=()):
         self.path = path
         self.folder = os.path.dirname(path)
+        self.flags = list(flags)
 
     def logits(self, ids, *flags):
         """Logits of every token, [tokens, vocabulary]."""
@@ -60,13 +63,13 @@ class Program:
         np.save(tokens, np.asarray(ids, np.int64))
         if os.path.exists(out):
             os.remove(out)
-        run([self.path, "--tokens", tokens, "--logits", out, *flags], cwd="/")
+        run([self.path, "--tokens", tokens, "--logits", out, *self.flags, *flags], cwd="/")
         return np.load(out)
 
     def generate(self, ids, count, *flags):
         tokens = os.path.join(self.folder, "ids.npy")
         np.save(tokens, np.asarray(ids, np.int64))
-        text = run([self.path, "--tokens", tokens, "--generate", str(count), *flags], cwd="/")
+        text = run([self.path, "--tokens", tokens, "--generate", str(count), *self.flags, *flags], cwd="/")
         if len(text.splitlines()) != 1:
             raise Failure(f"--generate {count} printed {len(text.splitlines())} lines, expected one:\n{text[:400]}")
         return [int(word) for word in text.split()]
@@ -77,7 +80,7 @@ class Program:
         safetensors.save(source, inputs)
         if os.path.exists(out):
             os.remove(out)
-        run([self.path, "--function", function, "--inputs", source, "--outputs", out, *flags], cwd="/")
+        run([self.path, "--function", function, "--inputs", source, "--outputs", out, *self.flags, *flags], cwd="/")
         return safetensors.load(out)
 
 

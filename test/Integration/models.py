@@ -20,10 +20,10 @@ def test(tools, scratch, arguments):
     checkpoint, written, moved = (os.path.join(scratch, name) for name in ("checkpoint", "written", "moved"))
     shutil.copytree(folder, checkpoint, ignore=shutil.ignore_patterns("expected.safetensors"))
     os.makedirs(written)
-    harness.compile_program(tools, checkpoint, os.path.join(written, "program"), flags)
+    compiled = harness.compile_program(tools, checkpoint, os.path.join(written, "program"), flags)
     shutil.rmtree(checkpoint)
     os.rename(written, moved)
-    program = harness.Program(os.path.join(moved, "program"))
+    program = harness.Program(os.path.join(moved, "program"), compiled.flags)
 
     logits = program.logits(prompt)
     error = harness.check_close("logits", logits, expected["logits"])

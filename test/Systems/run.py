@@ -1,6 +1,6 @@
 """Compiles one published system by both paths, runs it on fresh inputs and compares it with its oracle.
 
-run.py TOOLS SCRATCH CHAPTER/ID.mlir [SEED]
+run.py TOOLS SCRATCH CHAPTER/ID.mlir [SEED] [FLAG...]     flags are for the fast path, --driver=FILE for its runs
 CHAPTER/ID.py beside it holds the oracle and what is special about the system; README.md says what may stand there.
 
 Data. Weights are -1, 0 or 1, those of routers and gates times 128, inputs are small integers or random. On small
@@ -43,7 +43,7 @@ def extents(text):
 class System:
     """One system: its program on both paths, its weights, its oracle, and what was found."""
 
-    def __init__(self, tools, scratch, source, seed):
+    def __init__(self, tools, scratch, source, seed, fast_flags):
         self.name = os.path.splitext(os.path.basename(source))[0]
         self.function = self.name.replace("-", "_")
         self.seed = seed
@@ -71,7 +71,8 @@ class System:
         if shapes:
             flags = [f"--weights={os.path.join(scratch, 'weights.safetensors')}"]
             safetensors.save(os.path.join(scratch, "weights.safetensors"), self.weights)
-        self.fast = harness.compile_program(tools, source, os.path.join(scratch, "fast", "program"), flags)
+        self.fast = harness.compile_program(tools, source, os.path.join(scratch, "fast", "program"),
+                                            [*flags, *fast_flags])
         self.plain = harness.compile_program(
             tools, source, os.path.join(scratch, "plain", "program"), [*flags, "--moe-reference"])
 
@@ -181,10 +182,12 @@ def traps(module):
 
 
 def test(tools, scratch, arguments):
+    flags = [argument for argument in arguments if argument.startswith("--")]
+    arguments = [argument for argument in arguments if argument not in flags]
     if not 1 <= len(arguments) <= 2:
         raise Failure(__doc__.strip())
     seed = int(arguments[1]) if len(arguments) > 1 else SEED
-    system = System(tools, scratch, arguments[0], seed)
+    system = System(tools, scratch, arguments[0], seed, flags)
     tests = [("edges", system.edges)] + [(name, lambda trap=trap: trap(system)) for name, trap in traps(system.module)]
     for name, part in tests:
         try:

@@ -16,6 +16,7 @@
 #include "llvm/Support/raw_ostream.h"
 
 using namespace mlir::moe;
+using llvm::ArrayRef;
 using llvm::SmallVector;
 namespace cl = llvm::cl;
 
@@ -32,15 +33,21 @@ struct Flags {
                                      cl::desc("The file to write; '-' for text on standard output (default for IR and "
                                               "assembly)")};
   cl::opt<std::string> target{"target", cl::value_desc("name"), cl::init("cpu"), cl::cat(getCategory()),
-                                     cl::desc("What to compile for: cpu (default cpu)")};
+                                     cl::desc("What to compile for: cpu or nvptx, NVIDIA's GPUs (default cpu)")};
   cl::opt<std::string> cpu{"cpu", cl::value_desc("name"), cl::init("native"), cl::cat(getCategory()),
                                   cl::desc("The CPU: native or a name that LLVM knows, with AVX2 and FMA (default "
                                            "native)")};
+  cl::opt<std::string> chip{"chip", cl::value_desc("name"), cl::init("sm_90a"), cl::cat(getCategory()),
+                            cl::desc("The GPU of --target=nvptx: sm_80, sm_90, sm_90a, sm_100, sm_100a, or host for "
+                                     "tests without one (default sm_90a)")};
+  cl::opt<int64_t> maxTokens{"max-tokens", cl::value_desc("number"), cl::init(2048), cl::cat(getCategory()),
+                             cl::desc("The most tokens of one call of a program for a GPU (default 2048)")};
   cl::opt<std::string> emit{"emit", cl::value_desc("kind"), cl::init("exe"), cl::cat(getCategory()),
-                                   cl::desc("What to write: exe, shared, obj, asm, llvm, moe, optimized or tiled "
-                                            "(default exe)")};
+                                   cl::desc("What to write: exe, shared, obj, asm, llvm, moe, optimized or tiled; of a "
+                                            "GPU's part ptx, cubin or kernels (default exe)")};
   cl::opt<std::string> stopAfter{"stop-after", cl::value_desc("stage"), cl::cat(getCategory()),
-                                        cl::desc("Write the IR at the end of a stage: import, optimize, tile or cpu")};
+                                        cl::desc("Write the IR at the end of a stage: import, optimize, tile or cpu; with "
+                                                 "--target=nvptx, kernels and nvptx in place of cpu")};
   cl::opt<std::string> weights{"weights", cl::value_desc("file"), cl::cat(getCategory()),
                                       cl::desc("The safetensors file with the weights of a .mlir input (default none)")};
   cl::opt<std::string> dumpFolder{"dump-dir", cl::value_desc("folder"), cl::cat(getCategory()),
@@ -72,37 +79,49 @@ std::string getCompilerVersion() { return "moe-compile " MOE_VERSION " (LLVM " L
   exit(1);
 }
 
-static std::string listStages() {
+static std::string listStages(Target target) {
   std::string names;
-  for (const Stage &stage : getStages())
+  for (const Stage &stage : getStages(target))
     names += (names.empty() ? "" : ", ") + stage.name.str();
   return names;
+}
+
+/// What --emit may say besides the forms of stages.
+static ArrayRef<llvm::StringLiteral> getKinds(Target target) {
+  static constexpr llvm::StringLiteral kKinds[] = {"exe", "shared", "obj", "asm", "llvm", "ptx", "cubin"};
+  return target == Target::CPU ? ArrayRef(kKinds).drop_back(2) : ArrayRef(kKinds);
 }
 
 /// Finds out where to stop from --emit and --stop-after.
 static void chooseOutput(const std::string &emit, bool emitGiven, const std::string &stopAfter,
                          CompileOptions &options) {
-  const Stage *last = &getStages().back();
-  options.lastStage = last;
+  ArrayRef<Stage> stages = getStages(options.target);
+  options.lastStage = &stages.back();
   if (!stopAfter.empty()) {
-    options.lastStage = lookupStage(stopAfter);
+    options.lastStage = lookupStage(stopAfter, options.target);
     if (!options.lastStage)
-      fail("unknown stage '" + llvm::Twine(stopAfter) + "' in --stop-after, expected one of " + listStages());
+      fail("unknown stage '" + llvm::Twine(stopAfter) + "' in --stop-after, expected one of " +
+           listStages(options.target));
     if (emitGiven)
       fail("--emit and --stop-after exclude each other, expected one of them");
     return;
   }
-  for (const Stage &stage : getStages()) {
+  for (const Stage &stage : stages) {
     if (emit != stage.form)
       continue;
     options.lastStage = &stage;
     return;
   }
-  for (llvm::StringRef kind : {"exe", "shared", "obj", "asm", "llvm"})
-    if (emit == kind)
-      options.emit = kind;
-  if (options.emit.empty())
-    fail("unknown kind '" + llvm::Twine(emit) + "' in --emit, expected one of exe, shared, obj, asm, llvm, moe, optimized, tiled");
+  if (llvm::is_contained(getKinds(options.target), emit)) {
+    options.emit = emit;
+    return;
+  }
+  std::string forms;
+  // The last form is for developers.
+  for (const Stage &stage : stages.drop_back())
+    forms += ", " + stage.form.str();
+  fail("unknown kind '" + llvm::Twine(emit) + "' in --emit, expected one of " +
+       llvm::join(getKinds(options.target), ", ") + forms);
 }
 
 CompileOptions parseCommandLine(int argc, char **argv) {
@@ -126,8 +145,16 @@ CompileOptions parseCommandLine(int argc, char **argv) {
   CompileOptions options;
   if (flags.input.empty())
     fail("no input, expected a .mlir or .mlirbc file or a checkpoint folder (see --help)");
-  if (flags.target != "cpu")
-    fail("unknown target '" + llvm::Twine(flags.target) + "', expected cpu");
+  std::optional<Target> target = lookupTarget(flags.target);
+  if (!target)
+    fail("unknown target '" + llvm::Twine(flags.target) + "', expected cpu or nvptx");
+  options.target = *target;
+  options.chip = flags.chip;
+  options.maxTokens = flags.maxTokens;
+  if (options.target == Target::CPU && (flags.chip.getNumOccurrences() || flags.maxTokens.getNumOccurrences()))
+    fail("--chip and --max-tokens are for GPUs, expected them with --target=nvptx");
+  if (options.target != Target::CPU && (flags.reference || !flags.forceClass.empty()))
+    fail("--moe-reference and --force-class are for the CPU, expected them without --target=nvptx");
   if (!flags.loadProfile.empty())
     fail("--load-profile is not supported yet, expected to compile without it");
   if (!flags.forceClass.empty() && !llvm::is_contained(getKernelClasses(), flags.forceClass.getValue()))
@@ -136,8 +163,10 @@ CompileOptions parseCommandLine(int argc, char **argv) {
   if (!flags.forceClass.empty() && flags.reference)
     fail("--moe-reference has no kernels, expected it without --force-class");
   chooseOutput(flags.emit, flags.emit.getNumOccurrences(), flags.stopAfter, options);
-  bool isText = options.emit.empty() || options.emit == "asm" || options.emit == "llvm";
+  bool isText = options.emit.empty() || options.emit == "asm" || options.emit == "llvm" || options.emit == "ptx";
   options.output = flags.output.empty() && isText ? "-" : flags.output.getValue();
+  if (options.isDeviceOnly() && options.chip == "host")
+    fail("the chip 'host' has no machine code of its own, expected --emit=exe or shared");
   if (options.output.empty())
     fail("no output, expected -o FILE");
   if (options.output == "-" && !isText)

@@ -7,18 +7,19 @@
 #ifndef MOE_TOOLS_MOE_COMPILE_OPTIONS_H
 #define MOE_TOOLS_MOE_COMPILE_OPTIONS_H
 
-#include <string>
+#include "moe/Pipelines/Stages.h"
 
-namespace mlir::moe {
-struct Stage;
-} // namespace mlir::moe
+#include <string>
 
 struct CompileOptions {
   std::string input;
   std::string output;
   std::string weights; ///< safetensors file of a .mlir input, or empty
+  mlir::moe::Target target = mlir::moe::Target::CPU;
   std::string cpu;
-  std::string emit; ///< "exe", "shared", "obj", "asm", "llvm", or empty where IR of a stage is written
+  std::string chip;      ///< of the device, where the target has one
+  int64_t maxTokens = 0; ///< of one call
+  std::string emit; ///< "exe", "shared", "obj", "asm", "llvm", "ptx", "cubin", or empty where IR of a stage is written
   const mlir::moe::Stage *lastStage = nullptr;
   std::string dumpFolder;
   std::string forceClass; ///< the one kernel class to use, or empty
@@ -26,6 +27,7 @@ struct CompileOptions {
   bool verbose = false;
 
   bool isProgram() const { return emit == "exe" || emit == "shared"; }
+  bool isDeviceOnly() const { return emit == "ptx" || emit == "cubin"; }
   /// Whether the output needs its weights file written beside it.
   bool needsWeights() const { return isProgram() || emit == "obj"; }
 };

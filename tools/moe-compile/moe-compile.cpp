@@ -12,6 +12,7 @@
 #include "moe/Pipelines/Registration.h"
 #include "moe/Pipelines/Stages.h"
 #include "moe/Target/CPU.h"
+#include "moe/Target/Device.h"
 #include "moe/Target/Link.h"
 #include "moe/Target/OutputFiles.h"
 #include "moe/Target/Translate.h"
@@ -56,6 +57,7 @@ private:
   llvm::Error dump(const Stage &stage, unsigned number);
   llvm::Error writeText(llvm::function_ref<llvm::Error(llvm::raw_pwrite_stream &)> write);
   llvm::Error packWeights();
+  llvm::Error buildDevice(llvm::TargetMachine &machine);
   llvm::Error translate();
   llvm::Error emitProgram(llvm::Module &program, llvm::TargetMachine &machine);
   std::string describeOptions() const;
@@ -92,6 +94,8 @@ static llvm::Error makeReported() { return llvm::createStringError(""); }
 
 std::string Compiler::describeOptions() const {
   std::string text = "--cpu=" + options.cpu;
+  if (options.target != Target::CPU)
+    text = "--target=nvptx --chip=" + options.chip + " --max-tokens=" + std::to_string(options.maxTokens) + " " + text;
   if (!options.forceClass.empty())
     text += " --force-class=" + options.forceClass;
   return options.reference ? text + " --moe-reference" : text;
@@ -190,10 +194,49 @@ llvm::Error Compiler::emitProgram(llvm::Module &program, llvm::TargetMachine &ma
   return outputs.commit();
 }
 
+/// Makes the device's part of the program, with files beside the output.
+llvm::Error Compiler::buildDevice(llvm::TargetMachine &machine) {
+  DeviceScratch scratch;
+  // Written to standard output, there is nothing to be beside of.
+  std::string beside = options.output == "-" ? "moe-compile-device" : options.output;
+  if (options.chip == "host" || options.emit == "cubin")
+    for (std::string *path : {&scratch.object, &scratch.image, &scratch.messages}) {
+      llvm::Expected<std::string> added = outputs.add("", beside);
+      if (!added)
+        return added.takeError();
+      *path = *added;
+    }
+  llvm::Expected<DeviceFacts> device = compileDevice(*module, machine, scratch);
+  if (!device)
+    return device.takeError();
+  facts.device = std::move(*device);
+  clock.finish("device");
+  if (options.emit == "ptx")
+    return writeText([&](llvm::raw_pwrite_stream &stream) {
+      stream << StringRef(facts.device->image).drop_back();
+      return llvm::Error::success();
+    });
+  if (options.emit != "cubin")
+    return llvm::Error::success();
+  llvm::Expected<std::string> code = assembleDevice(*facts.device, scratch);
+  if (!code)
+    return code.takeError();
+  return writeText([&](llvm::raw_pwrite_stream &stream) {
+    stream << *code;
+    return llvm::Error::success();
+  });
+}
+
 llvm::Error Compiler::translate() {
   std::unique_ptr<llvm::TargetMachine> machine = createTargetMachine(*module);
   if (!machine)
     return makeReported();
+  if (options.target == Target::NVPTX) {
+    if (llvm::Error error = buildDevice(*machine))
+      return error;
+    if (options.isDeviceOnly())
+      return llvm::Error::success();
+  }
   llvm::LLVMContext llvmContext;
   std::unique_ptr<llvm::Module> program = translateProgram(*module, facts, *machine, llvmContext);
   if (!program)
@@ -246,19 +289,17 @@ llvm::Error Compiler::compile() {
   module = std::move(program->module);
   weights = std::move(program->weights);
   (*module)->setAttr(MoEDialect::kTargetAttr, *target);
+  if (options.target == Target::NVPTX) {
+    llvm::Expected<GPUTargetAttr> device = resolveGPUTarget(&context, options.chip, options.maxTokens);
+    if (!device)
+      return device.takeError();
+    (*module)->setAttr(MoEDialect::kDeviceAttr, *device);
+  }
   facts.compiler = getCompilerVersion();
   facts.options = describeOptions();
 
   unsigned number = 0;
-  for (const Stage &stage : getStages()) {
-    bool isLowering = &stage == &getStages().back();
-    if (isLowering && !options.emit.empty()) {
-      // Recipes and offsets are final; afterwards the module is code.
-      llvm::raw_string_ostream(identity) << facts.compiler << '\n' << facts.options << '\n' << *module;
-      if (llvm::Error error = packWeights())
-        return error;
-      clock.finish("weights");
-    }
+  for (const Stage &stage : getStages(options.target)) {
     if (llvm::Error error = runStage(stage))
       return error;
     if (!options.dumpFolder.empty())
@@ -266,6 +307,13 @@ llvm::Error Compiler::compile() {
         return error;
     ++number;
     clock.finish(stage.name);
+    if (&stage == getWeightsStage(options.target) && !options.emit.empty()) {
+      // Recipes and offsets are final; afterwards the module is code.
+      llvm::raw_string_ostream(identity) << facts.compiler << '\n' << facts.options << '\n' << *module;
+      if (llvm::Error error = packWeights())
+        return error;
+      clock.finish("weights");
+    }
     if (&stage == options.lastStage)
       break;
   }

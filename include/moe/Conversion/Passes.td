@@ -42,6 +42,32 @@ def ConvertMoEToLinalgPass : Pass<"convert-moe-to-linalg", "::mlir::ModuleOp"> {
   ];
 }
 
+def ConvertMoEToKernelsPass : Pass<"convert-moe-to-kernels", "::mlir::ModuleOp"> {
+  let summary = "Lower the moe dialect to tensor programs whose elements are independent";
+  let description = [{
+    `convert-moe-to-linalg` for devices with thousands of threads: products, plans, gathers and combinations become
+    operations that are parallel in all dimensions of their result. The order of summation is the same. What has no such
+    form here keeps its plain one.
+
+    ```mlir
+    %y = moe.grouped_matmul ins(%x : tensor<?x64xf32>) banks(%w : !moe.bank<tensor<8x96x64xf32>>)
+           groups(%offsets : tensor<9xindex>) outs(%init : tensor<?x96xf32>) -> tensor<?x96xf32>
+    ```
+
+    becomes a `linalg.generic` over rows and columns: each element finds its group in the offsets, then sums in one
+    `scf.for` over K.
+  }];
+  let options = [
+    Option<"recordLoad", "record-load", "bool", /*default=*/"false",
+      "After each plan, hand its offsets to the external function 'moe_record_load'">,
+  ];
+  let dependentDialects = [
+    "::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::linalg::LinalgDialect",
+    "::mlir::math::MathDialect", "::mlir::ml_program::MLProgramDialect", "::mlir::scf::SCFDialect",
+    "::mlir::tensor::TensorDialect"
+  ];
+}
+
 def ParametersPass : Pass<"moe-parameters", "::mlir::ModuleOp"> {
   let summary = "Read weights from one buffer instead of globals";
   let description = [{

@@ -20,7 +20,7 @@ def VerifyStagePass : Pass<"moe-verify-stage", "::mlir::ModuleOp"> {
     ```
   }];
   let options = [Option<"stage", "stage", "std::string", "\"\"",
-                        "Name of the stage: import, optimize, tile, cpu or reference">];
+                        "Name of the stage: import, optimize, tile, cpu, kernels or nvptx">];
 }
 
 #endif // MOE_PIPELINES_PASSES

@@ -31,6 +31,8 @@ struct CPUOptions : PassPipelineOptions<CPUOptions> {
                          llvm::cl::init(false)};
 };
 
+struct NVPTXOptions : PassPipelineOptions<NVPTXOptions> {};
+
 /// S1: fuses on the moe dialect.
 void buildOptimizePipeline(OpPassManager &pm, const OptimizeOptions &options);
 /// S2: moe operations become loops over work lists and tiles.
@@ -40,7 +42,16 @@ void buildReferencePipeline(OpPassManager &pm, const ReferenceOptions &options);
 /// S3: tensors become buffers, vectors, OpenMP loops and finally LLVM.
 void buildCPUPipeline(OpPassManager &pm, const CPUOptions &options);
 
-/// Registers moe-optimize, moe-tile, moe-reference, moe-cpu and moe-verify-stage.
+/// S1 for a device: the fusions that save work and memory there.
+void buildNVPTXOptimizePipeline(OpPassManager &pm, const NVPTXOptions &options);
+/// S2 for a device: moe operations become tensor programs whose elements are independent.
+void buildNVPTXTilePipeline(OpPassManager &pm, const NVPTXOptions &options);
+/// S3: tensors become buffers of the device, loops its kernels.
+void buildKernelsPipeline(OpPassManager &pm, const NVPTXOptions &options);
+/// S4: kernels become functions of the chip, launches calls of the runtime.
+void buildNVPTXPipeline(OpPassManager &pm, const NVPTXOptions &options);
+
+/// Registers the stages' pipelines, moe-reference and moe-verify-stage.
 void registerPipelines();
 
 } // namespace mlir::moe

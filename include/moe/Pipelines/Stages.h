@@ -19,9 +19,16 @@ struct StageOptions {
   std::string forceClass; ///< the one kernel class to use, or empty
 };
 
+/// What is compiled for.
+enum class Target { CPU, NVPTX };
+
+/// The target that `--target` calls `name`, or nothing.
+std::optional<Target> lookupTarget(StringRef name);
+
 struct Stage {
   StringLiteral name;
-  StringLiteral form; ///< what --emit calls its result
+  StringLiteral pipeline; ///< its name in moe-opt
+  StringLiteral form;     ///< what --emit calls its result
   StringLiteral help;
   /// Dialects whose operations may stand at the end; "moe.target" style attributes are free.
   ArrayRef<StringLiteral> dialects;
@@ -31,11 +38,14 @@ struct Stage {
   void (*build)(OpPassManager &pm, const StageOptions &options);
 };
 
-/// All stages, in order.
-ArrayRef<Stage> getStages();
+/// All stages of a target, in order.
+ArrayRef<Stage> getStages(Target target);
 
 /// The stage of that name, or null.
-const Stage *lookupStage(StringRef name);
+const Stage *lookupStage(StringRef name, Target target);
+
+/// The stage at whose end recipes and places of weights are final.
+const Stage *getWeightsStage(Target target);
 
 /// The table for people, in Markdown; docs/Architecture.md has it.
 void printStages(raw_ostream &os);

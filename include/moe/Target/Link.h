@@ -25,6 +25,9 @@ struct LinkOptions {
 /// Runs the linker; its first line of complaint becomes the error.
 llvm::Error linkProgram(const LinkOptions &options);
 
+/// Makes a shared library of the object file alone: the image of kernels for the host that stands in for a device.
+llvm::Error linkImage(const LinkOptions &options);
+
 } // namespace mlir::moe
 
 #endif // MOE_TARGET_LINK_H

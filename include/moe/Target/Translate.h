@@ -15,6 +15,7 @@
 
 #include <array>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,6 +29,21 @@ struct ParameterEntry {
   uint64_t size = 0;
 };
 
+/// One kernel of a program for a device.
+struct KernelFacts {
+  std::string name;
+  uint32_t parameters = 0;
+  uint32_t threads = 0; ///< of a block
+};
+
+/// The part of a program that runs on a device.
+struct DeviceFacts {
+  std::string chip;
+  std::string image; ///< PTX with its terminating zero, or an ELF file
+  std::vector<KernelFacts> kernels;
+  int64_t maxTokens = 0;
+};
+
 /// What the description of a program says besides its functions.
 struct ProgramFacts {
   std::string compiler; ///< name and versions
@@ -35,6 +51,7 @@ struct ProgramFacts {
   std::array<uint8_t, 16> buildId{};
   uint64_t weightsSize = 0;
   std::vector<ParameterEntry> parameters;
+  std::optional<DeviceFacts> device; ///< nothing: a program for the CPU
 };
 
 /// The machine of the module's `moe.target`, which must be there.
@@ -44,6 +61,9 @@ std::unique_ptr<llvm::TargetMachine> createTargetMachine(ModuleOp module);
 /// diagnostics, on failure. Operations without code (globals of weights) are erased from `module`.
 std::unique_ptr<llvm::Module> translateProgram(ModuleOp module, const ProgramFacts &facts,
                                                llvm::TargetMachine &machine, llvm::LLVMContext &context);
+
+/// Says in each function of `program` which CPU it is for: that of the `moe.target` of `module`.
+void setTargetAttributes(llvm::Module &program, ModuleOp module);
 
 /// Runs LLVM's own passes at -O3, without any that change the order of arithmetic.
 void optimizeProgram(llvm::Module &module, llvm::TargetMachine &machine);

@@ -7,13 +7,13 @@
 
 #include "RuntimeFunctions.h"
 #include "moe/CPU/Lowering/Passes.h"
+#include "moe/Conversion/KernelNames.h"
 
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "mlir/Transforms/RegionUtils.h"
-#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringMap.h"
 
 namespace mlir::moe {
@@ -23,38 +23,6 @@ namespace mlir::moe {
 
 using namespace mlir;
 using namespace mlir::moe;
-
-/// The names of a location, outermost first; of a fused one those of its first part that has names.
-static void collectNames(Location location, SmallVectorImpl<StringRef> &names) {
-  if (auto named = dyn_cast<NameLoc>(location)) {
-    collectNames(named.getChildLoc(), names);
-    names.push_back(named.getName().getValue());
-  } else if (auto call = dyn_cast<CallSiteLoc>(location)) {
-    collectNames(call.getCallee(), names);
-  } else if (auto fused = dyn_cast<FusedLoc>(location)) {
-    for (Location part : fused.getLocations()) {
-      collectNames(part, names);
-      if (!names.empty())
-        return;
-    }
-  }
-}
-
-/// "decoder_layer_0.attention.scores": the function, then what the location says; "loop" where it says nothing.
-static std::string getKernelName(func::FuncOp function, Operation *op) {
-  SmallVector<StringRef> names;
-  collectNames(op->getLoc(), names);
-  std::string name = function.getName().str();
-  for (StringRef part : names)
-    if (part != function.getName())
-      name += "." + part.str();
-  if (names.empty())
-    name += ".loop";
-  for (char &letter : name)
-    if (!llvm::isAlnum(letter) && letter != '.' && letter != '_')
-      letter = '_';
-  return name;
-}
 
 /// Loops with effects only; those with results or calls of functions that allocate are steps of the function itself.
 static bool isKernel(Operation *op) {

@@ -10,6 +10,7 @@
 #include "moe/Dialect/MoE/IR/MoE.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/Interfaces/ValueBoundsOpInterface.h"
@@ -64,6 +65,7 @@ struct Sources {
   SmallVector<Value> rows;
   SmallVector<bool> keepsRows;
   Value offsets, classes, numbers;
+  Value count; ///< of all rows
 };
 
 /// One expert, its number in its class, and its rows.
@@ -105,6 +107,7 @@ struct LowerExperts : public OpConversionPattern<ExpertsOp> {
       sources.rows.push_back(buildRowWeights(rewriter, loc, plan.slots,
                                              adaptor.getRouting()[1], pairs));
     sources.offsets = plan.offsets;
+    sources.count = getValueOrCreateConstantIndexOp(rewriter, loc, pairs);
     if (op.getClasses())
       buildClasses(op, rewriter, sources);
 
@@ -173,6 +176,9 @@ struct LowerExperts : public OpConversionPattern<ExpertsOp> {
         tensor::ExtractOp::create(rewriter, loc, sources.offsets, expert);
     Value end = tensor::ExtractOp::create(rewriter, loc, sources.offsets, next);
     Value count = arith::SubIOp::create(rewriter, loc, end, begin);
+    // Never less than there are; but this bound is known without a look at the
+    // plan.
+    count = arith::MinSIOp::create(rewriter, loc, count, sources.count);
     Value busy = arith::CmpIOp::create(rewriter, loc, arith::CmpIPredicate::sgt,
                                        count, zero);
     auto guarded = scf::IfOp::create(rewriter, loc, carried.getTypes(), busy,

@@ -36,9 +36,8 @@ static Value sliceRow(OpBuilder &builder, Location loc, Value tensor,
       ArrayRef<OpFoldResult>{one, one});
 }
 
-/// The row of `tensor` that is nearest to `row`: indices may come from outside.
-static Value clampRow(OpBuilder &builder, Location loc, Value tensor,
-                      Value row) {
+Value moe::buildClampedRow(OpBuilder &builder, Location loc, Value tensor,
+                           Value row) {
   Value rows = builder.createOrFold<tensor::DimOp>(loc, tensor, 0);
   Value zero = arith::ConstantIndexOp::create(builder, loc, 0);
   Value one = arith::ConstantIndexOp::create(builder, loc, 1);
@@ -64,7 +63,7 @@ struct LowerGather : public OpConversionPattern<GatherOp> {
               tensor::ExtractOp::create(b, loc, adaptor.getIndices(), r);
           if (!index.getType().isIndex())
             index = arith::IndexCastOp::create(b, loc, b.getIndexType(), index);
-          index = clampRow(b, loc, adaptor.getSource(), index);
+          index = buildClampedRow(b, loc, adaptor.getSource(), index);
           Value source = sliceRow(b, loc, adaptor.getSource(), index);
           Value target = sliceRow(b, loc, state[0], r);
           SmallVector<AffineMap> maps(2, b.getMultiDimIdentityMap(1));

@@ -139,48 +139,52 @@ static LogicalResult declareRecordLoad(ModuleOp module) {
   return success();
 }
 
+LogicalResult moe::convertMoE(ModuleOp module, bool recordLoad, MorePatterns populate) {
+  if (failed(checkBankGlobals(module)) || failed(checkProducts(module)))
+    return failure();
+  bool plans = module
+                   .walk([](Operation *op) {
+                     return isa<PlanOp, ExpertsOp>(op)
+                                ? WalkResult::interrupt()
+                                : WalkResult::advance();
+                   })
+                   .wasInterrupted();
+  if (recordLoad && plans && failed(declareRecordLoad(module)))
+    return failure();
+
+  // What becomes of an operation is called after it.
+  module.walk([](Operation *op) {
+    if (isa_and_present<MoEDialect>(op->getDialect()))
+      nameAfterOperation(op);
+  });
+  MLIRContext *context = module.getContext();
+  MoETypeConverter converter;
+  RewritePatternSet patterns(context);
+  ConversionTarget target(*context);
+  target.addIllegalDialect<MoEDialect>();
+  target.addIllegalOp<linalg::SoftmaxOp>();
+  target.addDynamicallyLegalOp<func::FuncOp>([&](func::FuncOp op) {
+    return converter.isSignatureLegal(op.getFunctionType());
+  });
+  target.addDynamicallyLegalOp<ml_program::GlobalOp>(
+      [&](ml_program::GlobalOp op) { return converter.isLegal(op.getType()); });
+  target.markUnknownOpDynamicallyLegal(
+      [&](Operation *op) { return converter.isLegal(op); });
+  populateMoEToLinalgPatterns(converter, patterns, recordLoad);
+  if (populate)
+    populate(converter, patterns);
+  scf::populateSCFStructuralTypeConversionsAndLegality(converter, patterns,
+                                                       target);
+  return applyPartialConversion(module, target, std::move(patterns));
+}
+
 namespace {
 struct ConvertMoEToLinalgPass
     : public moe::impl::ConvertMoEToLinalgPassBase<ConvertMoEToLinalgPass> {
   using ConvertMoEToLinalgPassBase::ConvertMoEToLinalgPassBase;
 
   void runOnOperation() override {
-    ModuleOp module = getOperation();
-    if (failed(checkBankGlobals(module)) || failed(checkProducts(module)))
-      return signalPassFailure();
-    bool plans = module
-                     .walk([](Operation *op) {
-                       return isa<PlanOp, ExpertsOp>(op)
-                                  ? WalkResult::interrupt()
-                                  : WalkResult::advance();
-                     })
-                     .wasInterrupted();
-    if (recordLoad && plans && failed(declareRecordLoad(module)))
-      return signalPassFailure();
-
-    // What becomes of an operation is called after it.
-    module.walk([](Operation *op) {
-      if (isa_and_present<MoEDialect>(op->getDialect()))
-        nameAfterOperation(op);
-    });
-    MoETypeConverter converter;
-    RewritePatternSet patterns(&getContext());
-    ConversionTarget target(getContext());
-    target.addIllegalDialect<MoEDialect>();
-    target.addIllegalOp<linalg::SoftmaxOp>();
-    target.addDynamicallyLegalOp<func::FuncOp>([&](func::FuncOp op) {
-      return converter.isSignatureLegal(op.getFunctionType());
-    });
-    target.addDynamicallyLegalOp<ml_program::GlobalOp>(
-        [&](ml_program::GlobalOp op) {
-          return converter.isLegal(op.getType());
-        });
-    target.markUnknownOpDynamicallyLegal(
-        [&](Operation *op) { return converter.isLegal(op); });
-    populateMoEToLinalgPatterns(converter, patterns, recordLoad);
-    scf::populateSCFStructuralTypeConversionsAndLegality(converter, patterns,
-                                                         target);
-    if (failed(applyPartialConversion(module, target, std::move(patterns))))
+    if (failed(convertMoE(getOperation(), recordLoad)))
       signalPassFailure();
   }
 };

@@ -60,6 +60,14 @@ static ValueRange forEachPair(OpBuilder &builder, Location loc, Value ids,
   return overTokens.getResults();
 }
 
+void moe::buildRecordLoad(OpBuilder &builder, Location loc, Value offsets) {
+  Type any =
+      RankedTensorType::get({ShapedType::kDynamic}, builder.getIndexType());
+  Value argument = tensor::CastOp::create(builder, loc, any, offsets);
+  func::CallOp::create(builder, loc, kRecordLoadFunction, TypeRange{},
+                       argument);
+}
+
 Plan moe::buildPlan(OpBuilder &builder, Location loc, Value ids,
                     int64_t experts, bool recordLoad) {
   auto type = cast<RankedTensorType>(ids.getType());
@@ -109,13 +117,8 @@ Plan moe::buildPlan(OpBuilder &builder, Location loc, Value ids,
         scf::YieldOp::create(b, loc, ValueRange{offsets, rows});
       });
   Value offsets = sum.getResult(0);
-  if (recordLoad) {
-    Type any =
-        RankedTensorType::get({ShapedType::kDynamic}, builder.getIndexType());
-    Value argument = tensor::CastOp::create(builder, loc, any, offsets);
-    func::CallOp::create(builder, loc, kRecordLoadFunction, TypeRange{},
-                         argument);
-  }
+  if (recordLoad)
+    buildRecordLoad(builder, loc, offsets);
 
   // Each pair takes the next row of its expert.
   Value tokens = buildZeros(builder, loc, builder.getIndexType(), pairs);

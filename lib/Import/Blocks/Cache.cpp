@@ -60,39 +60,40 @@ void mlir::moe::buildCacheUpdate(FunctionScope &scope, Value rows,
   auto rowType = RankedTensorType::get(type.getShape().drop_front(),
                                        type.getElementType());
 
-  Value zero = arith::ConstantIndexOp::create(builder, 0),
-        one = arith::ConstantIndexOp::create(builder, 1);
-  Value tokens = tensor::DimOp::create(builder, state.positions, 0);
+  OpFoldResult tokens =
+      tensor::getMixedSize(builder, builder.getLoc(), state.positions, 0);
   Value ring =
       window ? buildRingSize(builder, state.caches[cache], *window) : Value();
-  auto loop = scf::ForOp::create(
-      builder, zero, tokens, one, ValueRange{state.caches[cache]},
-      [&](OpBuilder &b, Location loc, Value token, ValueRange carried) {
+  // Tokens of a batch have different places: pairs of sequence and position
+  // differ, and a ring has room for all that enter at once.
+  auto loop = scf::ForallOp::create(
+      builder, tokens, ValueRange{state.caches[cache]},
+      /*mapping=*/std::nullopt,
+      [&](OpBuilder &inner, Location loc, ValueRange arguments) {
+        ImplicitLocOpBuilder b(loc, inner);
+        Value token = arguments[0];
         auto toIndex = [&](Value list) -> Value {
-          Value value = tensor::ExtractOp::create(b, loc, list, token);
-          return arith::IndexCastOp::create(b, loc, b.getIndexType(), value);
+          Value value = tensor::ExtractOp::create(b, list, token);
+          return arith::IndexCastOp::create(b, b.getIndexType(), value);
         };
         Value sequence = toIndex(state.sequences),
               position = toIndex(state.positions);
         Value row = tensor::ExtractSliceOp::create(
-            b, loc, rowType, rows,
+            b, rowType, rows,
             SmallVector<OpFoldResult>{token, zeroAttr, zeroAttr}, rowSizes,
             rowStrides);
-        auto insert = [&](Value place, Value into) -> Value {
-          return tensor::InsertSliceOp::create(
-              b, loc, row, into,
+        SmallVector<Value> places{position};
+        if (ring) {
+          auto [first, second] = buildRingRows(b, position, ring, *window);
+          places = {first, second};
+        }
+        auto terminator = scf::InParallelOp::create(b);
+        b.setInsertionPointToStart(terminator.getBody());
+        for (Value place : places)
+          tensor::ParallelInsertSliceOp::create(
+              b, row, arguments[1],
               SmallVector<OpFoldResult>{sequence, place, zeroAttr, zeroAttr},
               cacheSizes, cacheStrides);
-        };
-        Value updated;
-        if (ring) {
-          ImplicitLocOpBuilder inner(loc, b);
-          auto [first, second] = buildRingRows(inner, position, ring, *window);
-          updated = insert(second, insert(first, carried[0]));
-        } else {
-          updated = insert(position, carried[0]);
-        }
-        scf::YieldOp::create(b, loc, updated);
       });
   state.caches[cache] = loop.getResult(0);
 }

@@ -344,6 +344,10 @@ Value buildBound(ImplicitLocOpBuilder &b, const AttentionState &state,
             b, maximum(b, most[0], extractIndex(b, state.positions, i)));
       });
   Value bound = add(b, loop.getResult(0), constant(b, 1));
+  // Never less than a token sees, and known without a look at the positions.
+  if (!attention.getCacheWindow())
+    bound = arith::MinSIOp::create(
+        b, bound, tensor::DimOp::create(b, state.caches.front(), 1));
   if (std::optional<int64_t> window = attention.getCacheWindow())
     bound = arith::MinSIOp::create(b, bound,
                                    constant(b, *window + kLanes + tileTokens));

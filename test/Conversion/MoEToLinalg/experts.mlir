@@ -18,7 +18,8 @@ func.func @one_class(%x: tensor<?x4xf32>, %routing: !moe.routing<? x 3, slots = 
 
   // CHECK: %[[OUTPUTS:[^ :]+]] = scf.for %[[EXPERT:[^ ]+]] = %{{.+}} to %{{.+}} step %{{.+}} iter_args(%[[ROWS_OUT:.+]] = %{{.+}})
   // CHECK: %[[BEGIN:.+]] = tensor.extract %[[OFFSETS]]#0[%[[EXPERT]]]
-  // CHECK: %[[COUNT:.+]] = arith.subi %{{.+}}, %[[BEGIN]]
+  // CHECK: %[[BETWEEN:.+]] = arith.subi %{{.+}}, %[[BEGIN]]
+  // CHECK: %[[COUNT:.+]] = arith.minsi %[[BETWEEN]],
   // CHECK: %[[BUSY:.+]] = arith.cmpi sgt, %[[COUNT]]
   // CHECK: scf.if %[[BUSY]]
   // CHECK: %[[ROWS:.+]] = tensor.extract_slice %[[GATHERED]][%[[BEGIN]], 0] [%[[COUNT]], 4] [1, 1]

@@ -8,6 +8,7 @@
 #ifndef MOE_CONVERSION_MOETOLINALG_MOETOLINALG_H
 #define MOE_CONVERSION_MOETOLINALG_MOETOLINALG_H
 
+#include "mlir/IR/BuiltinOps.h"
 #include "mlir/Transforms/DialectConversion.h"
 
 namespace mlir::moe {
@@ -34,6 +35,13 @@ Plan buildPlan(OpBuilder &builder, Location loc, Value ids, int64_t experts,
 
 /// `value` in f32: unchanged, or widened from its storage type.
 Value buildWiden(OpBuilder &builder, Location loc, Value value);
+
+/// The row of `tensor` that is nearest to `row`: indices may come from outside.
+Value buildClampedRow(OpBuilder &builder, Location loc, Value tensor, Value row);
+
+/// Tells the runtime the rows of each expert of a plan, through the external
+/// function of that name.
+void buildRecordLoad(OpBuilder &builder, Location loc, Value offsets);
 
 /// A tensor of zeros.
 Value buildZeros(OpBuilder &builder, Location loc, Type elementType,
@@ -66,6 +74,14 @@ void populateTuplePatterns(const TypeConverter &converter,
 /// All of them.
 void populateMoEToLinalgPatterns(const TypeConverter &converter,
                                  RewritePatternSet &patterns, bool recordLoad);
+
+using MorePatterns =
+    llvm::function_ref<void(const TypeConverter &, RewritePatternSet &)>;
+
+/// Lowers all moe operations of `module`. `populate` adds patterns to those of
+/// this folder; one of a higher benefit is taken where it matches.
+LogicalResult convertMoE(ModuleOp module, bool recordLoad,
+                         MorePatterns populate = nullptr);
 
 } // namespace mlir::moe
 

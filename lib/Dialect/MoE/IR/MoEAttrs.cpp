@@ -30,3 +30,12 @@ LogicalResult CPUTargetAttr::verify(llvm::function_ref<InFlightDiagnostic()> emi
     return emitError() << "expected cache sizes to be positive";
   return success();
 }
+
+LogicalResult GPUTargetAttr::verify(llvm::function_ref<InFlightDiagnostic()> emitError, StringRef chip,
+                                    int64_t maxTokens) {
+  if (chip.empty())
+    return emitError() << "expected the name of a chip";
+  if (maxTokens < 1)
+    return emitError() << "expected 'maxTokens' to be 1 or more, got " << maxTokens;
+  return success();
+}

@@ -104,6 +104,11 @@ LogicalResult MoEDialect::verifyOperationAttribute(Operation *op, NamedAttribute
       return op->emitError("expected 'moe.target' to be a #moe.cpu attribute");
     return success();
   }
+  if (name == kDeviceAttr) {
+    if (!isa<GPUTargetAttr>(attribute.getValue()))
+      return op->emitError("expected 'moe.device' to be a #moe.gpu attribute");
+    return success();
+  }
   if (name == kOffsetAttr || name == kWeightsSizeAttr) {
     auto offset = dyn_cast<IntegerAttr>(attribute.getValue());
     if (!offset || !offset.getType().isInteger(64) || offset.getInt() < 0)
@@ -115,6 +120,11 @@ LogicalResult MoEDialect::verifyOperationAttribute(Operation *op, NamedAttribute
     if (!entries)
       return op->emitError("expected '") << name << "' to be a dictionary";
     return name == kLanguageModelAttr ? verifyLanguageModel(op, entries) : success();
+  }
+  if (name == kParametersAttr) {
+    if (!isa<IntegerAttr>(attribute.getValue()))
+      return op->emitError("expected 'moe.parameters' to be a number");
+    return success();
   }
   if (name == kSummaryAttr) {
     if (!isa<StringAttr>(attribute.getValue()))

@@ -13,6 +13,7 @@
 #include "moe/Dialect/MoE/Transforms/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/Linalg/Transforms/Transforms.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/IRMapping.h"
@@ -299,6 +300,9 @@ ClassRows Decomposer::rowsOfClass(int64_t first, int64_t end) {
   ClassRows rows;
   rows.begin = offset(first);
   Value count = arith::SubIOp::create(rewriter, loc, offset(end), rows.begin);
+  // Never less than there are; but this bound is known without a look at the plan.
+  Value most = getValueOrCreateConstantIndexOp(rewriter, loc, rowCount);
+  count = arith::MinSIOp::create(rewriter, loc, count, most);
   rows.count = count;
   rows.allOffsets = clampOffsets(rows.begin, count);
   rows.ownOffsets = sliceVector(rewriter, loc, rows.allOffsets, rewriter.getIndexAttr(first),

@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "Missed.h"
+#include "SelectLoop.h"
 #include "Structure.h"
 
 #include "moe/Dialect/MoE/IR/MoE.h"
@@ -14,7 +15,6 @@
 #include "mlir/Dialect/Arith/Utils/Utils.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
-#include "mlir/IR/IRMapping.h"
 
 namespace mlir::moe {
 #define GEN_PASS_DEF_FUSEGATINGPASS
@@ -59,65 +59,23 @@ static void simplifyOffsets(RewriterBase &rewriter, GroupedMatmulOp product, Gro
     rewriter.eraseOp(general);
 }
 
-/// `select` on `size` tokens from `begin`: their logits are given, all else that has an entry per token is cut.
-static SelectOp cutTokens(RewriterBase &rewriter, SelectOp select, Value logits, OpFoldResult begin, OpFoldResult size) {
-  IRMapping mapping;
-  for (OpOperand &operand : select->getOpOperands()) {
-    if (operand.get() == select.getLogits() || !select.isPerToken(operand))
-      continue;
-    auto type = cast<RankedTensorType>(operand.get().getType());
-    SmallVector<OpFoldResult> offsets(type.getRank(), rewriter.getIndexAttr(0));
-    SmallVector<OpFoldResult> strides(type.getRank(), rewriter.getIndexAttr(1));
-    SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(rewriter, select.getLoc(), operand.get());
-    offsets[0] = begin;
-    sizes[0] = size;
-    mapping.map(operand.get(), tensor::ExtractSliceOp::create(rewriter, select.getLoc(), operand.get(), offsets, sizes,
-                                                              strides)
-                                   .getResult());
-  }
-  mapping.map(select.getLogits(), logits);
-  auto cut = cast<SelectOp>(rewriter.clone(*select, mapping));
-  RoutingType type = select.getRouting().getType();
-  int64_t tokens = cast<RankedTensorType>(logits.getType()).getDimSize(0);
-  cut.getRouting().setType(RoutingType::get(type.getContext(), tokens, type.getExperts(), type.getSlots(), type.getScope()));
-  return cut;
-}
-
 /// One loop over tiles of tokens before `select`; gives the ids and weights of all tokens.
 static FailureOr<scf::ForallOp> buildLoop(RewriterBase &rewriter, SelectOp select, GroupedMatmulOp product,
                                           int64_t tileSize) {
   Location loc = rewriter.getFusedLoc({product->getLoc(), select.getLoc()});
-  RoutingType routing = select.getRouting().getType();
   OpFoldResult tokens = tensor::getMixedSize(rewriter, loc, product.getInit(), 0);
-  OpFoldResult zero = rewriter.getIndexAttr(0), one = rewriter.getIndexAttr(1);
-  OpFoldResult slots = rewriter.getIndexAttr(routing.getSlots()), experts = rewriter.getIndexAttr(routing.getExperts());
-  OpFoldResult step = rewriter.getIndexAttr(tileSize);
-  Value ids = tensor::EmptyOp::create(rewriter, loc, ArrayRef{tokens, slots}, rewriter.getI32Type());
-  Value weights = tensor::EmptyOp::create(rewriter, loc, ArrayRef{tokens, slots}, rewriter.getF32Type());
-  auto loop = scf::ForallOp::create(rewriter, loc, ArrayRef{zero}, ArrayRef{tokens}, ArrayRef{step},
-                                    ValueRange{ids, weights}, std::nullopt);
-  rewriter.setInsertionPointToStart(loop.getBody());
-  OpFoldResult begin = loop.getInductionVars()[0];
-  Value count = getValueOrCreateConstantIndexOp(rewriter, loc, tokens);
-  Value rest = arith::SubIOp::create(rewriter, loc, count, loop.getInductionVars()[0]);
-  Value full = arith::ConstantIndexOp::create(rewriter, loc, tileSize);
-  Value size = arith::MinSIOp::create(rewriter, loc, rest, full);
-
-  FailureOr<TilingResult> tile = product.generateResultTileValue(rewriter, 0, {begin, zero}, {size, experts});
-  if (failed(tile)) {
-    rewriter.eraseOp(loop);
-    return failure();
-  }
-  simplifyOffsets(rewriter, product, cast<GroupedMatmulOp>(tile->tiledOps[0]), size);
-  SelectOp chosen = cutTokens(rewriter, select, tile->tiledValues[0], begin, size);
-  auto parts = RoutingPartsOp::create(rewriter, loc, chosen.getRouting());
-
-  rewriter.setInsertionPointToStart(loop.getTerminator().getBody());
-  for (auto [part, whole] : llvm::zip_equal(parts.getResults(), loop.getRegionIterArgs()))
-    tensor::ParallelInsertSliceOp::create(rewriter, loc, part, whole, ArrayRef{begin, zero},
-                                          ArrayRef<OpFoldResult>{size, slots},
-                                          ArrayRef{one, one});
-  return loop;
+  OpFoldResult zero = rewriter.getIndexAttr(0),
+               experts = rewriter.getIndexAttr(select.getRouting().getType().getExperts());
+  return buildSelectLoop(rewriter, loc, select, tokens, tileSize,
+                         [&](OpFoldResult begin, OpFoldResult size) -> FailureOr<Value> {
+                           FailureOr<TilingResult> tile =
+                               product.generateResultTileValue(rewriter, 0, {begin, zero}, {size, experts});
+                           if (failed(tile))
+                             return failure();
+                           simplifyOffsets(rewriter, product, cast<GroupedMatmulOp>(tile->tiledOps[0]),
+                                           getValueOrCreateConstantIndexOp(rewriter, loc, size));
+                           return tile->tiledValues[0];
+                         });
 }
 
 namespace {

@@ -319,7 +319,8 @@ func.func @weights(%x: tensor<?x64xf32>, %z: tensor<?x64xf32>, %routing: !moe.ro
 // CHECK:         %[[OFFSETS:.+]], %[[TOKENS:.+]], %{{.+}} = moe.plan %[[ROUTING]]
 // CHECK:         %[[BEGIN:.+]] = tensor.extract %[[OFFSETS]][%{{.+}}]
 // CHECK:         %[[END:.+]] = tensor.extract %[[OFFSETS]][%{{.+}}]
-// CHECK:         %[[COUNT:.+]] = arith.subi %[[END]], %[[BEGIN]]
+// CHECK:         %[[BETWEEN:.+]] = arith.subi %[[END]], %[[BEGIN]]
+// CHECK:         %[[COUNT:.+]] = arith.minsi %[[BETWEEN]],
 // CHECK:         %[[GROUPS:.+]] = tensor.generate
 // CHECK:         %[[PART:.+]] = tensor.extract_slice %[[TOKENS]][%[[BEGIN]]] [%[[COUNT]]] [1]
 // CHECK:         %[[ROWS:.+]] = moe.gather ins(%[[X]] : tensor<?x64xf32>) at(%[[PART]] :

@@ -322,4 +322,15 @@ def MoE_CPUTargetAttr : MoE_Attr<"CPUTarget", "cpu"> {
   let genVerifyDecl = 1;
 }
 
+def MoE_GPUTargetAttr : MoE_Attr<"GPUTarget", "gpu"> {
+  let summary = "facts about the GPU compiled for";
+  let description = [{
+    NVIDIA's name of the chip, as `ptxas` knows it ("sm_90a"), or "host": kernels are then compiled for the CPU. The
+    most tokens of one call that the program must take. Stands on the module as `moe.device`.
+  }];
+  let parameters = (ins StringRefParameter<>:$chip, "int64_t":$maxTokens);
+  let assemblyFormat = "`<` $chip `,` struct($maxTokens) `>`";
+  let genVerifyDecl = 1;
+}
+
 #endif // MOE_DIALECT_MOE_IR_MOEATTRS_TD

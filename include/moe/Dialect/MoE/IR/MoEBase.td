@@ -42,6 +42,8 @@ def MoE_Dialect : Dialect {
     static constexpr llvm::StringLiteral kWindowAttr = "moe.window";
     static constexpr llvm::StringLiteral kOffsetAttr = "moe.offset";
     static constexpr llvm::StringLiteral kTargetAttr = "moe.target";
+    static constexpr llvm::StringLiteral kDeviceAttr = "moe.device";
+    static constexpr llvm::StringLiteral kParametersAttr = "moe.parameters";
     static constexpr llvm::StringLiteral kLanguageModelAttr = "moe.language_model";
     static constexpr llvm::StringLiteral kSummaryAttr = "moe.summary";
     static constexpr llvm::StringLiteral kSignatureAttr = "moe.signature";

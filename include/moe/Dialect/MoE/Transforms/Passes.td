@@ -245,6 +245,31 @@ def FuseGatingPass : Pass<"moe-fuse-gating", "::mlir::func::FuncOp"> {
   let statistics = [Statistic<"fused", "fused", "selections fused with their product">];
 }
 
+def TileSelectPass : Pass<"moe-tile-select", "::mlir::func::FuncOp"> {
+  let summary = "Choose experts in a parallel loop over tokens";
+  let description = [{
+    Each selection whose policy decides each token alone becomes a parallel loop with one token an iteration: what one
+    thread of a device does.
+
+    ```mlir
+    %routing = moe.select %logits policy(#moe.top_k<2>) score(#moe.softmax) normalize(#moe.keep)
+      : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 2>
+    ```
+    becomes
+    ```mlir
+    %parts:2 = scf.forall (%t) in (%tokens) shared_outs(%i = %ids, %w = %weights) -> (...) {
+      %own = tensor.extract_slice %logits[%t, 0] [1, 8] [1, 1] : tensor<?x8xf32> to tensor<1x8xf32>
+      %chosen = moe.select %own ... : tensor<1x8xf32> -> !moe.routing<1 x 8, slots = 2>
+      %token_ids, %token_weights = moe.routing_parts %chosen : ...
+      scf.forall.in_parallel { ... }
+    }
+    %routing = moe.make_routing %parts#0, %parts#1 : ... -> !moe.routing<? x 8, slots = 2>
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::moe::MoEDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
 //===----------------------------------------------------------------------===//
 // Group and tile
 //===----------------------------------------------------------------------===//

@@ -1,0 +1,190 @@
+//===- DeviceBuffers.cpp - Buffers of kernels -----------------------------===//
+//
+// Implements moe-gpu-device-buffers: allocations leave kernels, for a thread's own memory or for a buffer with room for
+// every iteration.
+//
+//===----------------------------------------------------------------------===//
+
+#include "HostBound.h"
+#include "moe/GPU/Passes.h"
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/Utils/StaticValueUtils.h"
+
+namespace mlir::moe {
+#define GEN_PASS_DEF_DEVICEBUFFERSPASS
+#include "moe/GPU/Passes.h.inc"
+} // namespace mlir::moe
+
+using namespace mlir;
+using namespace mlir::moe;
+
+/// Buffers of iterations start on lines of their own.
+constexpr int64_t kAlignment = 128;
+
+static int64_t getElementBytes(MemRefType type) {
+  Type element = type.getElementType();
+  int64_t bits = element.isIndex() ? 64 : isa<IntegerType, FloatType>(element) ? element.getIntOrFloatBitWidth() : 0;
+  return llvm::divideCeil(bits, 8);
+}
+
+/// Whether nobody asks how large the buffer is: its users cut from it what they need.
+static bool isOnlyCut(memref::AllocOp alloc) {
+  return llvm::all_of(alloc->getUsers(), llvm::IsaPred<memref::SubViewOp, memref::DeallocOp>);
+}
+
+/// Bytes of `alloc` with the sizes `limits`, rounded up to whole lines; null, with an error, where one is missing.
+static Value buildBytes(OpBuilder &builder, memref::AllocOp alloc, ValueRange limits) {
+  Location loc = alloc.getLoc();
+  int64_t fixed = getElementBytes(alloc.getType());
+  for (int64_t extent : alloc.getType().getShape())
+    if (!ShapedType::isDynamic(extent))
+      fixed *= extent;
+  auto index = [&](int64_t value) -> Value { return arith::ConstantIndexOp::create(builder, loc, value); };
+  Value bytes = index(fixed);
+  for (Value limit : limits) {
+    if (!limit) {
+      alloc.emitError("expected the size of a buffer to have a bound that the host knows");
+      return {};
+    }
+    bytes = builder.createOrFold<arith::MulIOp>(loc, bytes, limit);
+  }
+  bytes = builder.createOrFold<arith::AddIOp>(loc, bytes, index(kAlignment - 1));
+  return builder.createOrFold<arith::AndIOp>(loc, bytes, index(-kAlignment));
+}
+
+static Value buildBuffer(OpBuilder &builder, Location loc, Value bytes) {
+  return memref::AllocOp::create(builder, loc, MemRefType::get({ShapedType::kDynamic}, builder.getI8Type()),
+                                 ValueRange(bytes), builder.getI64IntegerAttr(kAlignment));
+}
+
+/// An allocation of the host whose size is known on the device only: the host takes the most it can be.
+static LogicalResult boundOnHost(memref::AllocOp alloc, const HostValues &values) {
+  if (llvm::all_of(alloc.getDynamicSizes(), [&](Value size) { return values.isKnown(size); }))
+    return success();
+  OpBuilder builder(alloc);
+  HostBound bound(alloc, values);
+  Value bytes = buildBytes(builder, alloc, llvm::map_to_vector(alloc.getDynamicSizes(), [&](Value size) {
+                             return bound.build(builder, size);
+                           }));
+  if (!bytes)
+    return failure();
+  Value zero = arith::ConstantIndexOp::create(builder, alloc.getLoc(), 0);
+  Value view = memref::ViewOp::create(builder, alloc.getLoc(), alloc.getType(),
+                                      buildBuffer(builder, alloc.getLoc(), bytes), zero, alloc.getDynamicSizes());
+  alloc.replaceAllUsesWith(view);
+  alloc.erase();
+  return success();
+}
+
+namespace {
+/// Moves the buffers of one kernel.
+class Mover {
+public:
+  Mover(scf::ParallelOp kernel, const HostValues &values, uint64_t maxLocalBytes)
+      : kernel(kernel), bound(kernel, values), values(values), maxLocalBytes(maxLocalBytes), builder(kernel) {}
+
+  LogicalResult move(memref::AllocOp alloc);
+
+private:
+  Value index(Location loc, int64_t value) { return arith::ConstantIndexOp::create(builder, loc, value); }
+  Value buildIterations(Location loc);
+  Value buildNumber(Location loc);
+  LogicalResult moveToBuffer(memref::AllocOp alloc);
+
+  scf::ParallelOp kernel;
+  HostBound bound;
+  const HostValues &values;
+  uint64_t maxLocalBytes;
+  OpBuilder builder;
+};
+} // namespace
+
+/// How many iterations the kernel has.
+Value Mover::buildIterations(Location loc) {
+  Value all = index(loc, 1);
+  for (unsigned dim = 0; dim < kernel.getNumLoops(); ++dim)
+    all = builder.createOrFold<arith::MulIOp>(loc, all, buildTrips(builder, loc, kernel, dim));
+  return all;
+}
+
+/// The number of the current iteration, inside the kernel.
+Value Mover::buildNumber(Location loc) {
+  Value number = index(loc, 0);
+  for (unsigned dim = 0; dim < kernel.getNumLoops(); ++dim) {
+    Value from = builder.createOrFold<arith::SubIOp>(loc, kernel.getInductionVars()[dim], kernel.getLowerBound()[dim]);
+    Value own = builder.createOrFold<arith::DivSIOp>(loc, from, kernel.getStep()[dim]);
+    number = builder.createOrFold<arith::MulIOp>(loc, number, buildTrips(builder, loc, kernel, dim));
+    number = builder.createOrFold<arith::AddIOp>(loc, number, own);
+  }
+  return number;
+}
+
+LogicalResult Mover::moveToBuffer(memref::AllocOp alloc) {
+  Location loc = alloc.getLoc();
+  MemRefType type = alloc.getType();
+  builder.setInsertionPoint(kernel);
+  SmallVector<Value> limits, sizes;
+  for (Value size : alloc.getDynamicSizes()) {
+    limits.push_back(bound.build(builder, size));
+    bool outside = size.getParentRegion()->isProperAncestor(&kernel.getRegion());
+    // The host must not need the exact number.
+    sizes.push_back(outside && !values.isKnown(size) && isOnlyCut(alloc) ? limits.back() : size);
+  }
+  Value bytes = buildBytes(builder, alloc, limits);
+  if (!bytes)
+    return failure();
+  Value all = builder.createOrFold<arith::MulIOp>(loc, bytes, buildIterations(loc));
+  Value buffer = buildBuffer(builder, loc, all);
+  builder.setInsertionPoint(alloc);
+  Value offset = builder.createOrFold<arith::MulIOp>(loc, buildNumber(loc), bytes);
+  Value view = memref::ViewOp::create(builder, loc, type, buffer, offset, sizes);
+  alloc.replaceAllUsesWith(view);
+  alloc.erase();
+  return success();
+}
+
+LogicalResult Mover::move(memref::AllocOp alloc) {
+  MemRefType type = alloc.getType();
+  if (!type.getLayout().isIdentity() || getElementBytes(type) == 0)
+    return alloc.emitError("expected a buffer in a kernel to be contiguous numbers, got ") << type;
+  if (!type.hasStaticShape() || static_cast<uint64_t>(type.getNumElements() * getElementBytes(type)) > maxLocalBytes)
+    return moveToBuffer(alloc);
+  // At the start of the iteration: local memory is of the thread, not of a round of an inner loop.
+  builder.setInsertionPointToStart(kernel.getBody());
+  Value buffer = memref::AllocaOp::create(builder, alloc.getLoc(), type);
+  alloc.replaceAllUsesWith(buffer);
+  alloc.erase();
+  return success();
+}
+
+namespace {
+struct DeviceBuffersPass : moe::impl::DeviceBuffersPassBase<DeviceBuffersPass> {
+  using DeviceBuffersPassBase::DeviceBuffersPassBase;
+
+  void runOnOperation() override {
+    func::FuncOp function = getOperation();
+    if (function.isExternal())
+      return;
+    HostValues values(function);
+    SmallVector<memref::AllocOp> ofHost;
+    function.walk([&](memref::AllocOp alloc) {
+      if (!getKernelOf(alloc))
+        ofHost.push_back(alloc);
+    });
+    for (memref::AllocOp alloc : ofHost)
+      if (failed(boundOnHost(alloc, values)))
+        return signalPassFailure();
+    for (scf::ParallelOp kernel : getKernels(function)) {
+      SmallVector<memref::AllocOp> allocs;
+      kernel.walk([&](memref::AllocOp alloc) { allocs.push_back(alloc); });
+      Mover mover(kernel, values, maxLocalBytes);
+      for (memref::AllocOp alloc : allocs)
+        if (failed(mover.move(alloc)))
+          return signalPassFailure();
+      kernel.walk([](memref::DeallocOp op) { op.erase(); });
+    }
+  }
+};
+} // namespace

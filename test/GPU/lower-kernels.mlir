@@ -1,0 +1,56 @@
+// RUN: moe-opt %s --moe-gpu-lower-kernels --split-input-file --verify-diagnostics | FileCheck %s
+
+// Tests that a kernel for a chip reads where it is from registers.
+module attributes {gpu.container_module, moe.device = #moe.gpu<"sm_90a", maxTokens = 8>} {
+  gpu.module @device {
+    // CHECK-LABEL: llvm.func @chip(
+    // CHECK-SAME:    %[[A:[^:]+]]: !llvm.ptr) attributes {gpu.kernel, moe.parameters = 1 : i32, nvvm.kernel, nvvm.maxntid = array<i32: 256>}
+    // CHECK:         nvvm.read.ptx.sreg.ctaid.x
+    // CHECK:         nvvm.read.ptx.sreg.tid.x
+    // CHECK:         llvm.store %{{.+}}, %[[A]]
+    // CHECK:         llvm.return
+    gpu.func @chip(%a: !llvm.ptr) kernel attributes {known_block_size = array<i32: 256, 1, 1>} {
+      %block = gpu.block_id x
+      %thread = gpu.thread_id x
+      %sum = arith.addi %block, %thread : index
+      %wide = arith.index_cast %sum : index to i64
+      llvm.store %wide, %a : i64, !llvm.ptr
+      gpu.return
+    }
+  }
+}
+
+// -----
+
+// Tests that a kernel for the host is called with its place, and takes its parameters from the launch's table.
+module attributes {gpu.container_module, moe.device = #moe.gpu<"host", maxTokens = 8>} {
+  gpu.module @device {
+    // CHECK-LABEL: llvm.func @stand_in(
+    // CHECK-SAME:    %[[PARAMETERS:[^:]+]]: !llvm.ptr, %[[BLOCK:[^:]+]]: i64, %{{[^:]+}}: i64)
+    // CHECK-SAME:    moe.parameters = 2 : i32
+    // CHECK:         %[[PLACE:.+]] = llvm.getelementptr %[[PARAMETERS]][1]
+    // CHECK:         %[[ADDRESS:.+]] = llvm.load %[[PLACE]]
+    // CHECK:         %[[X:.+]] = llvm.load %[[ADDRESS]] : !llvm.ptr -> i64
+    // CHECK:         %[[INDEX:.+]] = arith.index_castui %[[BLOCK]] : i64 to index
+    // CHECK:         %[[WIDE:.+]] = arith.index_cast %[[INDEX]]
+    // CHECK:         arith.addi %[[WIDE]], %[[X]]
+    gpu.func @stand_in(%a: !llvm.ptr, %x: i64) kernel attributes {known_block_size = array<i32: 256, 1, 1>} {
+      %block = gpu.block_id x
+      %wide = arith.index_cast %block : index to i64
+      %sum = arith.addi %wide, %x : i64
+      llvm.store %sum, %a : i64, !llvm.ptr
+      gpu.return
+    }
+  }
+}
+
+// -----
+
+// expected-error @below {{expected 'moe.device' on the module to name the chip}}
+module attributes {gpu.container_module} {
+  gpu.module @device {
+    gpu.func @k() kernel {
+      gpu.return
+    }
+  }
+}
