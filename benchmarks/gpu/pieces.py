@@ -8,9 +8,9 @@ pieces.py extend CASE BASE               the prompt and what BASE.ids says follo
 pieces.py check CASE BASE                compares; prints one line, and ends with 1 if something is wrong
 pieces.py table FOLDER RESULTS           all results as a table
 
-CASE is a folder with case.json: {"storage": "f32" or "bf16" (what products read), "layers", "decode", "prefill": [T...],
-"flops": {"T": operations of that prompt}, "bytes": {"T": bytes one token needs behind it}}, ids.npy, and
-expected.npy, the logits of the first tokens from an implementation that shares nothing with the program.
+CASE is a folder with case.json: {"storage": "f32" or "bf16" (what products read), "layers", "decode",
+"prefill": [T...], "flops": {"T": operations of that prompt}, "bytes": {"T": bytes one token needs behind it}},
+ids.npy, and expected.npy, the logits of the first tokens from an implementation that shares nothing with the program.
 """
 import glob
 import json
@@ -81,8 +81,9 @@ def check(folder, base):
     clear = top[:, 1] - top[:, 0] > 2 * bound(case) * np.abs(rows).max()
     wrong = [i for i, id in enumerate(ids) if clear[i] and rows[i].argmax() != id]
     repeated = relative_error(longer[: len(ours)], ours)
+    first = f" (first: {wrong[0]})" if wrong else ""
     print(f"max difference {error:.1e} of the largest logit over {len(expected)} tokens (bound {bound(case):.1e}), "
-          f"{len(ids)} greedy ids, {int(clear.sum())} of them clear, {len(wrong)} wrong{f' (first: {wrong[0]})' if wrong else ''}; "
+          f"{len(ids)} greedy ids, {int(clear.sum())} of them clear, {len(wrong)} wrong{first}; "
           f"same prompt in a longer one {repeated:.1e}")
     # docs/Spec.md promises a `repeated` of 0; more is worth a look, but no reason to lose the device's time.
     sys.exit(0 if max(error, repeated) <= bound(case) and not wrong else 1)

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Prepares cases for run.sh on a machine that needs no GPU: checkpoint, program, prompt, and the numbers to compare with.
+"""Prepares cases for run.sh where there need be no GPU: checkpoint, program, prompt, and the numbers to compare with.
 
 prepare.py OUT [CASE...] --flags "FLAGS OF moe-compile FOR THE GPU" [--build FOLDER] [--expected TOKENS]
            [--prefill T...] [--decode N] [--arithmetic f32|bf16]

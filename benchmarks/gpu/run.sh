@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks and times prebuilt programs on the GPU of this machine: bash, Python with NumPy, and the programs are all it needs.
+# Checks and times prebuilt programs on the GPU of this machine. Needs bash, Python with NumPy, and the programs.
 #
 # run.sh FOLDER [--out FOLDER] [--driver FILE] [--minutes N] [--seconds N] [--repeats N] [--python PYTHON]
 #        [--only NAME]
@@ -95,12 +95,13 @@ check_case() {
     return 1
   }
   mv "$base.check.part" "$base.check"
-  rm -f "$base".*.npy "$base.done"
+  rm -f "$base".*.npy "$base.done" "$base.wrong"
   note "$case: $(cat "$base.check")"
 }
 
 failed=0
-note "begin: $(uname -n), $(nvidia-smi --query-gpu=name,driver_version,power.limit --format=csv,noheader 2> /dev/null || echo 'no nvidia-smi')"
+card=$(nvidia-smi --query-gpu=name,driver_version,power.limit --format=csv,noheader 2> /dev/null) || card='no nvidia-smi'
+note "begin: $(uname -n), $card"
 for path in "$folder"/*/case.json; do
   [ -e "$path" ] || die "no */case.json in '$folder'"
   case=$(basename "$(dirname "$path")")

@@ -5,6 +5,7 @@ gpu-benchmark.py DEVICE_PROGRAM FOLDER DRIVER RUN_SH
 from fake import *
 
 binary, folder, driver, script = sys.argv[1:]
+shutil.rmtree(folder, ignore_errors=True)
 program = Program(binary, folder + "/right", driver, bias=2)
 check = program.expect
 out = folder + "/out"
