@@ -24,7 +24,10 @@ namespace {
 class Kernel {
 public:
   explicit Kernel(gpu::GPUFuncOp source)
-      : source(source), builder(source), loc(source.getLoc()), parameterCount(source.getNumArguments()) {}
+      : source(source), builder(source), loc(source.getLoc()), parameterCount(source.getNumArguments()) {
+    for (Type type : source.getArgumentTypes())
+      sizes.push_back(isa<LLVM::LLVMPointerType>(type) ? 8 : llvm::divideCeil(type.getIntOrFloatBitWidth(), 8));
+  }
 
   void lowerForNVIDIA();
   void lowerForHost();
@@ -38,6 +41,7 @@ private:
   OpBuilder builder;
   Location loc;
   unsigned parameterCount;
+  SmallVector<int32_t> sizes; ///< of the parameters, in bytes
 };
 } // namespace
 
@@ -49,7 +53,7 @@ LLVM::LLVMFuncOp Kernel::createFunction(TypeRange parameters) {
   function->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), builder.getUnitAttr());
   if (std::optional<ArrayRef<int32_t>> size = source.getKnownBlockSize())
     function->setAttr(NVVM::NVVMDialect::getMaxntidAttrName(), builder.getDenseI32ArrayAttr(size->take_front()));
-  function->setAttr(MoEDialect::kParametersAttr, builder.getI32IntegerAttr(parameterCount));
+  function->setAttr(MoEDialect::kParametersAttr, builder.getDenseI32ArrayAttr(sizes));
   replaceReturns();
   function.getBody().takeBody(source.getBody());
   return function;

@@ -183,8 +183,8 @@ static void checkRows(const Device &device, const moe_value_info &value,
   if (value.rank && value.shape[0] == MOE_DYNAMIC && tensor.shape[0] > most)
     fail(MOE_INVALID_ARGUMENT,
          what + format(": got %lld rows, the program was compiled for at most "
-                       "%lld at once; call it for fewer, or compile it for "
-                       "more",
+                       "%lld at once; call it for fewer, or compile it with "
+                       "another --max-tokens",
                        static_cast<long long>(tensor.shape[0]),
                        static_cast<long long>(most)));
 }

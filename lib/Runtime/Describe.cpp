@@ -19,6 +19,12 @@ static std::string signature(const moe_value_info *values, uint32_t count) {
   return result;
 }
 
+static std::string deviceText(const moe_device_info &device) {
+  std::string chip = device.chip;
+  return chip == "host" ? "the tests' stand-in for a GPU"
+                        : "an NVIDIA GPU that takes code for " + chip;
+}
+
 void moe::runtime::printHelp(const moe_program_info &program,
                              const std::string &name) {
   std::string text;
@@ -55,9 +61,8 @@ void moe::runtime::printHelp(const moe_program_info &program,
     text += "\nfunctions ('?' is an extent of any size):\n" + functions;
   text += optionsHelp(program.device);
   if (program.device)
-    text += format("\nKernels run on an NVIDIA GPU that runs code for %s, at "
-                   "most %lld tokens at once.\n",
-                   program.device->chip,
+    text += "\nKernels run on " + deviceText(*program.device) +
+            format(", at most %lld tokens at once.\n",
                    static_cast<long long>(program.device->max_tokens));
   if (program.weights_size)
     text += "\nThe weights (" + bytesText(program.weights_size) +

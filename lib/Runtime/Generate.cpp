@@ -58,27 +58,15 @@ void DecodeGraph::step() {
 }
 
 void DecodeGraph::capture() {
-  /// Ends the capture also if the step fails.
-  struct Capture {
-    DeviceStream &stream;
-    std::unique_ptr<DeviceGraph> graph;
-    explicit Capture(DeviceStream &stream) : stream(stream) {
-      stream.beginCapture();
-    }
-    ~Capture() {
-      if (!ended)
-        stream.endCapture();
-    }
-    void end() {
-      ended = true;
-      graph = stream.endCapture();
-    }
-    bool ended = false;
-  } captured(*session.stream);
-  step();
-  captured.end();
+  session.stream->beginCapture();
+  try {
+    step();
+  } catch (...) {
+    session.stream->endCapture();
+    throw;
+  }
+  graph = session.stream->endCapture();
   session.stream->check(function.name);
-  graph = std::move(captured.graph);
 }
 
 /// The first step of a session runs as it is: it takes the work space that a
@@ -156,11 +144,13 @@ static int64_t runGraph(moe_session &session, int32_t token, int64_t sequence,
   placeTokens(session, &token, nullptr, &of, 1);
   beginWriting(session, 1);
   int64_t position = session.positions[0];
-  // Steps behind an end of text write nothing, but those before it have.
-  session.written[sequence] =
-      std::max(session.written[sequence], position + count);
+  int64_t &written = session.written[sequence], before = written;
+  // If a step fails, nobody knows how many have written.
+  written = std::max(before, position + count);
   int64_t produced = session.decode->run(token, position, sequence, count,
                                          stopAtEos, ids);
+  // Steps behind an end of text write nothing.
+  written = std::max(before, position + produced);
   session.lengths[sequence] = position + produced;
   return produced;
 }

@@ -17,6 +17,7 @@
 #include "mlir/Target/LLVMIR/Dialect/LLVMIR/LLVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Dialect/NVVM/NVVMToLLVMIRTranslation.h"
 #include "mlir/Target/LLVMIR/Export.h"
+#include "llvm/IR/Constants.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Program.h"
@@ -74,11 +75,12 @@ static llvm::Expected<std::unique_ptr<llvm::TargetMachine>> createDeviceMachine(
 static std::vector<KernelFacts> describeKernels(gpu::GPUModuleOp device) {
   std::vector<KernelFacts> kernels;
   for (auto function : device.getOps<LLVM::LLVMFuncOp>()) {
-    auto parameters = function->getAttrOfType<IntegerAttr>(MoEDialect::kParametersAttr);
+    auto parameters = function->getAttrOfType<DenseI32ArrayAttr>(MoEDialect::kParametersAttr);
     auto threads = function->getAttrOfType<DenseI32ArrayAttr>(NVVM::NVVMDialect::getMaxntidAttrName());
     if (!parameters || !threads)
       continue;
-    kernels.push_back({function.getName().str(), static_cast<uint32_t>(parameters.getInt()),
+    ArrayRef<int32_t> sizes = parameters.asArrayRef();
+    kernels.push_back({function.getName().str(), std::vector<uint32_t>(sizes.begin(), sizes.end()),
                        static_cast<uint32_t>(threads[0])});
     function->removeAttr(MoEDialect::kParametersAttr);
   }
@@ -97,6 +99,17 @@ static std::unique_ptr<llvm::Module> translateDevice(gpu::GPUModuleOp device, ll
   program->setTargetTriple(machine.getTargetTriple());
   program->setDataLayout(machine.createDataLayout());
   return program;
+}
+
+/// Beside each kernel for the stand-in driver, how many parameters it has and their sizes: `uint32_t NAME_parameters[]`.
+static void addParameterSizes(llvm::Module &program, ArrayRef<KernelFacts> kernels) {
+  for (const KernelFacts &kernel : kernels) {
+    std::vector<uint32_t> numbers = {static_cast<uint32_t>(kernel.parameters.size())};
+    llvm::append_range(numbers, kernel.parameters);
+    llvm::Constant *values = llvm::ConstantDataArray::get(program.getContext(), numbers);
+    new llvm::GlobalVariable(program, values->getType(), /*isConstant=*/true, llvm::GlobalValue::ExternalLinkage, values,
+                             kernel.name + "_parameters");
+  }
 }
 
 /// Runs `tool`; what it says becomes the error.
@@ -159,8 +172,10 @@ llvm::Expected<DeviceFacts> moe::compileDevice(ModuleOp module, llvm::TargetMach
   if (!program)
     return llvm::createStringError("");
   device.erase();
-  if (onHost)
+  if (onHost) {
     setTargetAttributes(*program, module);
+    addParameterSizes(*program, facts.kernels);
+  }
   optimizeProgram(*program, used);
   if (onHost) {
     auto image = buildHostImage(*program, used, scratch);

@@ -4,7 +4,7 @@
 module attributes {gpu.container_module, moe.device = #moe.gpu<"sm_90a", maxTokens = 8>} {
   gpu.module @device {
     // CHECK-LABEL: llvm.func @chip(
-    // CHECK-SAME:    %[[A:[^:]+]]: !llvm.ptr) attributes {gpu.kernel, moe.parameters = 1 : i32, nvvm.kernel, nvvm.maxntid = array<i32: 256>}
+    // CHECK-SAME:    %[[A:[^:]+]]: !llvm.ptr) attributes {gpu.kernel, moe.parameters = array<i32: 8>, nvvm.kernel, nvvm.maxntid = array<i32: 256>}
     // CHECK:         nvvm.read.ptx.sreg.ctaid.x
     // CHECK:         nvvm.read.ptx.sreg.tid.x
     // CHECK:         llvm.store %{{.+}}, %[[A]]
@@ -27,7 +27,7 @@ module attributes {gpu.container_module, moe.device = #moe.gpu<"host", maxTokens
   gpu.module @device {
     // CHECK-LABEL: llvm.func @stand_in(
     // CHECK-SAME:    %[[PARAMETERS:[^:]+]]: !llvm.ptr, %[[BLOCK:[^:]+]]: i64, %{{[^:]+}}: i64)
-    // CHECK-SAME:    moe.parameters = 2 : i32
+    // CHECK-SAME:    moe.parameters = array<i32: 8, 8>
     // CHECK:         %[[PLACE:.+]] = llvm.getelementptr %[[PARAMETERS]][1]
     // CHECK:         %[[ADDRESS:.+]] = llvm.load %[[PLACE]]
     // CHECK:         %[[X:.+]] = llvm.load %[[ADDRESS]] : !llvm.ptr -> i64

@@ -163,8 +163,10 @@ static void *generate(void *model) {
     EXPECT(moe_session_reset(session) == MOE_OK);
     EXPECT(moe_session_generate(session, 0, 1, 60, 0, ids, &produced) ==
            MOE_OK);
-    for (int i = 0, sum = 3; i < 60; sum += ids[i++])
-      EXPECT(ids[i] == sum % vocabulary);
+    int right = 0;
+    for (int i = 0, sum = 3; i < produced; sum += ids[i++])
+      right += ids[i] == sum % vocabulary;
+    EXPECT(produced == 60 && right == 60);
   }
   EXPECT(moe_session_destroy(session) == MOE_OK);
   return NULL;

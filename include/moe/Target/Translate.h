@@ -32,7 +32,7 @@ struct ParameterEntry {
 /// One kernel of a program for a device.
 struct KernelFacts {
   std::string name;
-  uint32_t parameters = 0;
+  std::vector<uint32_t> parameters; ///< their sizes in bytes
   uint32_t threads = 0; ///< of a block
 };
 

@@ -9,7 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { page = 4096, alignment = 256, pattern = 0xa5 };
+/* Only the beginning of large allocations is poisoned: protecting pages that were touched takes time. */
+enum { page = 4096, alignment = 256, pattern = 0xa5, poisoned = 1 << 19 };
 
 typedef struct Allocation {
   int number;
@@ -74,7 +75,7 @@ int memory_allocate(uint64_t *memory, size_t bytes) {
   memset(a->base + page, pattern, (size_t)(a->user - a->base) - page);
   memset(a->user + bytes, pattern, rounded - bytes);
   /* Not a number to whoever reads it before it is written. */
-  memset(a->user, 0xff, bytes < (64u << 20) ? bytes : (64u << 20));
+  memset(a->user, 0xff, bytes < poisoned ? bytes : poisoned);
   if (!exposed)
     protect(a, PROT_NONE);
   a->next = allocations;

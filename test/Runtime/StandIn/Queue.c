@@ -123,6 +123,8 @@ static void run(Operation *o) {
 }
 
 void queue_run(Queue *queue) {
+  if (!queue->first)
+    return;
   memory_expose();
   const char *after = "the host";
   while (queue->first) {

@@ -122,8 +122,8 @@ LogicalResult MoEDialect::verifyOperationAttribute(Operation *op, NamedAttribute
     return name == kLanguageModelAttr ? verifyLanguageModel(op, entries) : success();
   }
   if (name == kParametersAttr) {
-    if (!isa<IntegerAttr>(attribute.getValue()))
-      return op->emitError("expected 'moe.parameters' to be a number");
+    if (!isa<DenseI32ArrayAttr>(attribute.getValue()))
+      return op->emitError("expected 'moe.parameters' to be the sizes of a kernel's parameters, array<i32: ...>");
     return success();
   }
   if (name == kSummaryAttr) {
