@@ -8,6 +8,7 @@
 #include "moe/CPU/Passes.h"
 #include "moe/Conversion/Passes.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
+#include "moe/GPU/Hopper/Passes.h"
 #include "moe/Import/Nesting.h"
 #include "moe/Pipelines/Pipelines.h"
 #include "moe/Pipelines/Registration.h"
@@ -50,6 +51,7 @@ int main(int argc, char **argv) {
   moe::registerMoETransformsPasses();
   moe::registerMoEConversionPasses();
   moe::registerMoECPULoweringPasses();
+  moe::registerMoEGPUHopperPasses();
   moe::registerPipelines();
   DialectRegistry registry;
   // The very dialects and interfaces of moe-compile, so that a stage does the same here.
