@@ -73,6 +73,11 @@ GatherPlace hopper::buildGatherPlace(const DeviceBuilder &d, Value thread, int64
   return {d.add(d.div(thread, 8), copy * (kWarpgroup / 8)), d.bitAnd(thread, 7)};
 }
 
+Value hopper::buildGatherSource(const DeviceBuilder &d, const GroupedMatmulKernelOptions &options, Value token,
+                                Value chunk) {
+  return d.add(d.mul(token, options.tokenPitch / 8), chunk);
+}
+
 Value hopper::buildTokenOffset(const DeviceBuilder &d, Value row, Value chunk) {
   return d.add(d.mul(row, kRowBytes), d.mul(d.bitXor(chunk, d.bitAnd(row, 7)), 16));
 }

@@ -56,6 +56,8 @@ struct GatherPlace {
   Value row, chunk;
 };
 GatherPlace buildGatherPlace(const DeviceBuilder &d, Value thread, int64_t copy);
+/// Pieces of 16 bytes from the beginning of the tokens to a chunk of a token's row.
+Value buildGatherSource(const DeviceBuilder &d, const GroupedMatmulKernelOptions &options, Value token, Value chunk);
 /// Bytes from the beginning of the tokens of a stage to a chunk of a row.
 Value buildTokenOffset(const DeviceBuilder &d, Value row, Value chunk);
 /// How many of the 16 bytes of a chunk exist in K; the others are zeros.

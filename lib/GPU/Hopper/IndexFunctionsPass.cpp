@@ -32,7 +32,8 @@ public:
     if (array)
       types.insert(types.begin(), LLVM::LLVMPointerType::get(builder.getContext()));
     SmallVector<Type> resultTypes(results, builder.getI32Type());
-    auto function = func::FuncOp::create(builder, loc, name, builder.getFunctionType(types, resultTypes));
+    // A prefix: the C library has an `advance` of its own.
+    auto function = func::FuncOp::create(builder, loc, ("hopper_" + name).str(), builder.getFunctionType(types, resultTypes));
     function->setAttr(LLVM::LLVMDialect::getEmitCWrapperAttrName(), builder.getUnitAttr());
     builder.setInsertionPointToStart(function.addEntryBlock());
     func::ReturnOp::create(builder, loc, body(DeviceBuilder{builder, loc}, function.getArguments()));

@@ -66,7 +66,9 @@ static void buildPlainProducer(const DeviceBuilder &d, const KernelContext &kern
 //===----------------------------------------------------------------------===//
 
 namespace {
-/// One 16-byte copy of a thread per stage: its row of the tile, and where the token's row begins.
+/// One 16-byte copy of a thread per stage: its row of the tile, and where its part of the token's row begins. That is
+/// counted in pieces of 16 bytes, which fit a register of 32 bits for 64 GiB of tokens: sixteen addresses of 64 bits
+/// would not fit the producer's registers.
 struct Copy {
   Value row, source;
 };
@@ -74,17 +76,15 @@ struct Copy {
 
 static int64_t getCopies(const KernelShape &shape) { return llvm::divideCeil(shape.tokenTile * 8, kWarpgroup); }
 
-/// Looks up the tokens of the rows that this thread brings. Rows beyond the tile's take no bytes from row 0.
+/// Looks up the tokens of the rows that this thread brings. Rows beyond the tile's take no bytes from its row 0.
 static SmallVector<Copy> buildCopies(const DeviceBuilder &d, const KernelContext &kernel, const Work &work) {
   SmallVector<Copy> copies;
-  Value pitch = LLVM::ConstantOp::create(d.b, d.loc, d.b.getI64Type(), kernel.options.tokenPitch * 2);
   for (int64_t number = 0; number < getCopies(kernel.shape); ++number) {
     GatherPlace place = buildGatherPlace(d, kernel.thread, number);
     Value row = d.add(work.first, d.select(d.less(place.row, work.rows), place.row, d.constant(0)));
     Type type = kernel.options.indexType;
     Value token = d.load(type, d.address(kernel.indices, type, row), type.getIntOrFloatBitWidth() / 8);
-    Value offset = d.b.createOrFold<arith::MulIOp>(d.loc, d.widen(token), pitch);
-    copies.push_back({place.row, d.bytes(kernel.tokens, d.add(offset, d.widen(d.mul(place.chunk, 16))))});
+    copies.push_back({place.row, buildGatherSource(d, kernel.options, d.narrow(token), place.chunk)});
   }
   return copies;
 }
@@ -97,14 +97,15 @@ static void buildGather(const DeviceBuilder &d, const KernelContext &kernel, con
   Value bytes = buildChunkBytes(d, shape, block, chunk);
   // What starts beyond the row must not be an address beyond the tokens.
   Value inside = d.less(d.constant(0), bytes);
-  Value depth = d.select(inside, d.mul(block, kBlockDepth * 2), d.constant(0));
+  Value depth = d.select(inside, d.mul(block, kBlockDepth / 8), d.constant(0));
   Value base = d.bytes(kernel.shared, d.add(kernel.stageOffset(d, stage), shape.getWeightBytes()));
+  auto pieces = LLVM::LLVMArrayType::get(d.b.getI8Type(), 16);
   for (auto [number, copy] : llvm::enumerate(copies)) {
     auto start = [&, &copy = copy](const DeviceBuilder &nested) {
       Value target = nested.bytes(base, buildTokenOffset(nested, copy.row, chunk));
+      Value source = nested.address(kernel.tokens, pieces, nested.widen(nested.add(copy.source, depth)));
       Value taken = nested.select(nested.less(copy.row, work.rows), bytes, nested.constant(0));
-      NVVM::CpAsyncOp::create(nested.b, nested.loc, target, nested.bytes(copy.source, depth), 16,
-                              NVVM::LoadCacheModifierKind::CG, taken);
+      NVVM::CpAsyncOp::create(nested.b, nested.loc, target, source, 16, NVVM::LoadCacheModifierKind::CG, taken);
     };
     int64_t last = int64_t(number + 1) * kWarpgroup;
     if (last <= shape.tokenTile * 8)
