@@ -102,7 +102,7 @@ FailureOr<Epilogue> hopper::makeEpilogue(FunctionOpInterface function) {
   Block &body = function.getFunctionBody().front();
   for (Operation &op : body.without_terminator())
     if (!isKnown(&op))
-      return op.emitError("has no form in an epilogue on tensor cores");
+      return op.emitOpError("has no form in an epilogue on tensor cores");
   return Epilogue([&body](OpBuilder &b, Location loc, ValueRange products, ValueRange vectors) -> FailureOr<Value> {
     IRMapping mapping;
     mapping.map(body.getArguments().take_front(products.size()), products);

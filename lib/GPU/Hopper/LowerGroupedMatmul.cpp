@@ -25,7 +25,7 @@ using namespace mlir;
 using namespace mlir::moe;
 using namespace mlir::moe::hopper;
 
-static constexpr llvm::StringLiteral kProductAttr = "moe.grouped_matmul", kKernelAttr = "moe.kernel";
+static constexpr llvm::StringLiteral kProductAttr = "hopper.grouped_matmul", kKernelAttr = "hopper.kernel";
 static constexpr llvm::StringLiteral kLaunchFunction = "moe_gpu_launch", kMapFunction = "moe_gpu_tensor_map";
 
 //===----------------------------------------------------------------------===//

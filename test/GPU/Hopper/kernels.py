@@ -84,3 +84,9 @@ def make_ptx(moe_opt, llvm_bin, options):
 def assemble(llvm_bin, module):
     binary = run([os.path.join(llvm_bin, "mlir-opt"), f"--pass-pipeline={PIPELINE}"], module)
     return unescape(re.search(r'assembly = "((?:[^"\\]|\\.)*)"', binary).group(1)).rstrip("\0")
+
+
+if __name__ == "__main__":
+    import sys
+
+    print(make_ptx(sys.argv[1], sys.argv[2], dict(word.split("=") for word in sys.argv[3:])))

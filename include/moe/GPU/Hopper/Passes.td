@@ -12,7 +12,7 @@ include "mlir/Pass/PassBase.td"
 def LowerGroupedMatmulHopperPass : Pass<"moe-gpu-lower-grouped-matmul-hopper", "::mlir::ModuleOp"> {
   let summary = "Run grouped products on the tensor cores of Hopper";
   let description = [{
-    A private function without a body that has the attribute `moe.grouped_matmul` stands for one grouped product on
+    A private function without a body that has the attribute `hopper.grouped_matmul` stands for one grouped product on
     device memory. Its arguments are the tokens `[rows, K]`; where rows are gathered, their indices; one or two banks
     `[experts, N, K]`; vectors `[experts, N]`; the offsets `[experts + 1]`; a tile map `[bytes]`; the output
     `[rows, N]`. The attribute counts `banks` and `vectors`, says whether rows are `gathered`, names the `epilogue`
@@ -20,12 +20,12 @@ def LowerGroupedMatmulHopperPass : Pass<"moe-gpu-lower-grouped-matmul-hopper", "
 
     The pass writes the function's body: tensor maps by `moe_gpu_tensor_map`, then two calls of `moe_gpu_launch`, the
     first of which writes the tile map. The kernels appear in the gpu.module `moe_hopper`, each with its numbers in
-    `moe.kernel`. A product that tensor cores cannot do is left alone, and a remark says why.
+    `hopper.kernel`. A product that tensor cores cannot do is left alone, and a remark says why.
 
     ```mlir
     func.func private @up(memref<?x64xbf16>, memref<?xi32>, memref<8x96x64xbf16>, memref<8x96x64xbf16>, memref<9xi32>,
       memref<?xi8>, memref<?x96xbf16>)
-      attributes {moe.grouped_matmul = {banks = 2, vectors = 0, gathered, epilogue = @silu, rows_per_expert = 32.0}}
+      attributes {hopper.grouped_matmul = {banks = 2, vectors = 0, gathered, epilogue = @silu, rows_per_expert = 32.0}}
     ```
     becomes
     ```mlir
