@@ -10,16 +10,14 @@ Substitutions
   %sanitize                             the C compiler's flag for the sanitizers of this build, or nothing
   %moe_src %moe_bin                     the source folder; the folder of our tools
   %llvm_bin                             the folder of LLVM's tools
-  %cuda_assembler                       CUDA's assembler, where there is one
 Features
   avx2 avx512                           this CPU has them (both imply FMA)
-  ptxas                                 CUDA's assembler is on PATH or in /usr/local/cuda/bin
+  ptxas                                 NVIDIA's assembler is installed, as %ptxas
   sanitize                              our code was built with sanitizers
 Parameters
   roundtrip=1                           moe-opt runs with --verify-roundtrip
 """
 import os
-import shutil
 
 import lit.formats
 import lit.llvm
@@ -53,8 +51,8 @@ if {"avx2", "fma"} <= flags:
     config.available_features.add("avx2")
 if {"avx512f", "avx512bw", "avx512dq", "avx512vl", "fma"} <= flags:
     config.available_features.add("avx512")
-ptxas = shutil.which("ptxas") or shutil.which("ptxas", path="/usr/local/cuda/bin")
-if ptxas:
+ptxas = "/usr/local/cuda/bin/ptxas"
+if os.path.exists(ptxas):
     config.available_features.add("ptxas")
 if config.moe_sanitize:
     config.available_features.add("sanitize")
@@ -119,5 +117,5 @@ config.substitutions += [
     ("%moe_src", config.moe_source_dir),
     ("%moe_bin", tools_dir),
     ("%llvm_bin", config.llvm_tools_dir),
-    ("%cuda_assembler", ptxas or "ptxas"),
+    ("%ptxas", ptxas),
 ]

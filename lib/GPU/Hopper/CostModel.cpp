@@ -31,15 +31,23 @@ static double getStageCycles(int64_t tokenTile) {
   return 8 * std::max(multiply, read);
 }
 
-/// The mean number of tiles of an expert, whose rows are taken to be Poisson distributed: tokens choose one by one.
+/// The chance that an expert has more than `count` rows, its rows being Poisson distributed with mean `rows`: tokens
+/// choose one by one. Many rows are taken to be normally distributed.
+static double getChanceOfMore(double rows, int64_t count) {
+  if (rows > 200)
+    return std::erfc((double(count) + 0.5 - rows) / std::sqrt(2 * rows)) / 2;
+  double atMost = 0;
+  for (int64_t number = 0; number <= count; ++number)
+    atMost += std::exp(double(number) * std::log(rows) - rows - std::lgamma(double(number) + 1));
+  return std::max(0.0, 1 - atMost);
+}
+
+/// The mean number of tiles of an expert: there is a tile number j if there are more than j * n rows.
 static double getMeanTiles(double rows, int64_t tokenTile) {
-  // Ten deviations reach beyond what a double resolves.
-  int64_t most = int64_t(rows + 10 * std::sqrt(rows) + 20);
-  double tiles = 0;
-  for (int64_t count = 1; count <= most; ++count) {
-    double logProbability = count * std::log(rows) - rows - std::lgamma(count + 1.0);
-    tiles += std::exp(logProbability) * double(llvm::divideCeil(count, tokenTile));
-  }
+  // Nothing that matters lies ten deviations away.
+  double most = rows + 10 * std::sqrt(rows) + 20, tiles = 0;
+  for (int64_t count = 0; double(count) < most; count += tokenTile)
+    tiles += getChanceOfMore(rows, count);
   return tiles;
 }
 
@@ -70,6 +78,20 @@ ProductDecision hopper::chooseTile(const ProductFacts &facts) {
       best = decision;
   }
   return best;
+}
+
+std::vector<TileClass> hopper::chooseClasses(ProductFacts facts, int64_t maxRows) {
+  std::vector<TileClass> classes;
+  // Steps of a fifth are finer than those of the tiles.
+  for (int64_t rows = 1;; rows = std::min(maxRows, std::max(rows + 1, rows * 6 / 5))) {
+    facts.rowsPerExpert = double(rows) / double(facts.experts);
+    ProductDecision decision = chooseTile(facts);
+    if (classes.empty() || classes.back().decision.tokenTile != decision.tokenTile)
+      classes.push_back({rows, facts, decision});
+    classes.back().maxRows = rows;
+    if (rows >= maxRows)
+      return classes;
+  }
 }
 
 std::string ProductDecision::describe(const ProductFacts &facts) const {

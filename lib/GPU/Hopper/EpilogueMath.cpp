@@ -94,11 +94,11 @@ static bool isKnown(Operation *op) {
              math::AbsFOp, math::CopySignOp, math::FmaOp, math::SqrtOp, math::RsqrtOp>(op);
 }
 
-FailureOr<Epilogue> hopper::makeEpilogue(FunctionOpInterface function) {
-  if (function.isExternal() || !llvm::hasSingleElement(function.getFunctionBody()) ||
+FailureOr<Epilogue> hopper::makeEpilogue(FunctionOpInterface function, int64_t inputs) {
+  if (function.isExternal() || int64_t(function.getNumArguments()) != inputs || !llvm::hasSingleElement(function.getFunctionBody()) ||
       !llvm::all_of(function.getArgumentTypes(), [](Type type) { return type.isF32(); }) ||
       function.getResultTypes() != ArrayRef<Type>{Float32Type::get(function.getContext())})
-    return function.emitError("expected an epilogue of one block from f32 values to one f32 value");
+    return function.emitError() << "expected an epilogue of one block from " << inputs << " f32 values to one";
   Block &body = function.getFunctionBody().front();
   for (Operation &op : body.without_terminator())
     if (!isKnown(&op))

@@ -75,7 +75,8 @@ WeightBox buildWeightBox(const DeviceBuilder &d, const KernelShape &shape, Value
 //===----------------------------------------------------------------------===//
 
 /// The low words of wgmma's descriptors for step `step` (16 elements of K) of the stage at shared address `stage`.
-Value buildWeightDescriptor(const DeviceBuilder &d, const KernelShape &shape, Value stage, Value consumer, int64_t step);
+Value buildWeightDescriptor(const DeviceBuilder &d, const KernelShape &shape, Value stage, Value consumer,
+                            int64_t step);
 Value buildTokenDescriptor(const DeviceBuilder &d, const KernelShape &shape, Value stage, int64_t step);
 /// Their high words: how far groups of 8 rows are apart, and the swizzle.
 int64_t getWeightDescriptorHigh(const KernelShape &shape);
@@ -102,7 +103,8 @@ CornerPlace buildCornerPlace(const DeviceBuilder &d, const KernelShape &shape, V
 /// f32: 8 tokens, 80 bytes apart.
 CornerPlace buildWideCornerPlace(const DeviceBuilder &d, const KernelShape &shape, Value consumer, Value thread);
 /// Where a lane writes a register of token offset `token` (0 or 1) and `half` into the corner of f32.
-Value buildWideCornerOffset(const DeviceBuilder &d, const KernelShape &shape, Value thread, int64_t token, int64_t half);
+Value buildWideCornerOffset(const DeviceBuilder &d, const KernelShape &shape, Value thread, int64_t token,
+                            int64_t half);
 
 } // namespace mlir::moe::hopper
 

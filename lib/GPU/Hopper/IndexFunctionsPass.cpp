@@ -33,7 +33,8 @@ public:
       types.insert(types.begin(), LLVM::LLVMPointerType::get(builder.getContext()));
     SmallVector<Type> resultTypes(results, builder.getI32Type());
     // A prefix: the C library has an `advance` of its own.
-    auto function = func::FuncOp::create(builder, loc, ("hopper_" + name).str(), builder.getFunctionType(types, resultTypes));
+    auto type = builder.getFunctionType(types, resultTypes);
+    auto function = func::FuncOp::create(builder, loc, ("hopper_" + name).str(), type);
     function->setAttr(LLVM::LLVMDialect::getEmitCWrapperAttrName(), builder.getUnitAttr());
     builder.setInsertionPointToStart(function.addEntryBlock());
     func::ReturnOp::create(builder, loc, body(DeviceBuilder{builder, loc}, function.getArguments()));

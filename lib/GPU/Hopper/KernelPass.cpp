@@ -38,7 +38,9 @@ struct HopperKernelPass : moe::impl::HopperKernelPassBase<HopperKernelPass> {
   }
 
   LogicalResult fill(hopper::GroupedMatmulKernelOptions &options, OpBuilder &builder) {
-    auto getFloat = [&](int64_t bits) -> Type { return bits == 32 ? Type(builder.getF32Type()) : builder.getBF16Type(); };
+    auto getFloat = [&](int64_t bits) -> Type {
+      return bits == 32 ? Type(builder.getF32Type()) : Type(builder.getBF16Type());
+    };
     options.name = "product";
     options.k = k;
     options.columns = columns;
@@ -58,7 +60,7 @@ struct HopperKernelPass : moe::impl::HopperKernelPassBase<HopperKernelPass> {
     auto function = getOperation().lookupSymbol<FunctionOpInterface>(epilogue);
     if (!function)
       return getOperation().emitError() << "no function '" << epilogue << "' for the epilogue";
-    FailureOr<hopper::Epilogue> made = hopper::makeEpilogue(function);
+    FailureOr<hopper::Epilogue> made = hopper::makeEpilogue(function, banks + (vectorBits != 0));
     if (succeeded(made))
       options.epilogue = *made;
     return made;

@@ -38,7 +38,9 @@ struct Product {
   func::FuncOp function;
   int64_t banks = 1, vectors = 0;
   bool gathered = false;
+  /// One of them is known: what an expert has on average, or what all experts have together at most.
   double rowsPerExpert = 0;
+  int64_t maxRows = 0;
   FlatSymbolRefAttr epilogue;
 
   /// Argument numbers in order.
@@ -73,9 +75,10 @@ LogicalResult Product::read(func::FuncOp source) {
   gathered = attr.contains("gathered");
   epilogue = attr.getAs<FlatSymbolRefAttr>("epilogue");
   auto rows = attr.getAs<FloatAttr>("rows_per_expert");
-  if (!rows || rows.getValueAsDouble() <= 0)
-    return source.emitError() << "expected 'rows_per_expert' above 0 in '" << kProductAttr << "'";
-  rowsPerExpert = rows.getValueAsDouble();
+  rowsPerExpert = rows ? rows.getValueAsDouble() : 0;
+  maxRows = getCount("max_rows", 0);
+  if ((rowsPerExpert > 0) == (maxRows > 0))
+    return source.emitError() << "expected either 'rows_per_expert' or 'max_rows' above 0 in '" << kProductAttr << "'";
   return verify();
 }
 
@@ -154,16 +157,26 @@ static std::optional<std::string> fillOptions(Product &product, GroupedMatmulKer
 //===----------------------------------------------------------------------===//
 
 namespace {
+/// The kernels for calls of up to `maxRows` rows, and their numbers.
+struct KernelClass {
+  int64_t maxRows;
+  GroupedMatmulKernelOptions options;
+  std::string mapName;
+  int64_t mapNumber, number;
+};
+
 /// Writes the body of a product's function.
 class HostCode {
 public:
-  HostCode(Product &product, const GroupedMatmulKernelOptions &options)
-      : product(product), options(options), shape(KernelShape::of(options)), loc(product.function.getLoc()),
+  HostCode(Product &product, int64_t multiprocessors)
+      : product(product), multiprocessors(multiprocessors), loc(product.function.getLoc()),
         b(product.function.getContext()) {}
 
-  void build(StringRef mapKernel, int64_t mapNumber, int64_t number, int64_t multiprocessors);
+  void build(ArrayRef<KernelClass> classes);
 
 private:
+  void buildChoice(ArrayRef<KernelClass> classes);
+  void buildLaunches(const KernelClass &kernels);
   Value constant(Type type, int64_t value) {
     return arith::ConstantOp::create(b, loc, b.getIntegerAttr(type, value));
   }
@@ -176,8 +189,7 @@ private:
   Value slot(Value value);
 
   Product &product;
-  const GroupedMatmulKernelOptions &options;
-  KernelShape shape;
+  int64_t multiprocessors;
   Location loc;
   OpBuilder b;
 };
@@ -248,11 +260,11 @@ void HostCode::launch(StringRef kernel, int64_t number, Value blocks, ValueRange
                                                 {FlatSymbolRefAttr::get(b.getContext(), kernel)}));
 }
 
-void HostCode::build(StringRef mapKernel, int64_t mapNumber, int64_t number, int64_t multiprocessors) {
-  func::FuncOp function = product.function;
-  b.setInsertionPointToStart(function.addEntryBlock());
+void HostCode::buildLaunches(const KernelClass &kernels) {
+  const GroupedMatmulKernelOptions &options = kernels.options;
+  KernelShape shape = KernelShape::of(options);
   Type i64 = b.getI64Type();
-  launch(mapKernel, mapNumber, constant(i64, 1),
+  launch(kernels.mapName, kernels.mapNumber, constant(i64, 1),
          {slot(pointer(product.getOffsets())), slot(pointer(product.getTileMap()))});
   SmallVector<Value> parameters;
   for (int64_t bank = 0; bank < product.banks; ++bank)
@@ -270,7 +282,26 @@ void HostCode::build(StringRef mapKernel, int64_t mapNumber, int64_t number, int
   tiles = arith::AddIOp::create(b, loc, tiles, constant(i64, product.getExperts()));
   Value items = arith::MulIOp::create(b, loc, tiles, constant(i64, shape.getColumnTiles()));
   Value blocks = arith::MinUIOp::create(b, loc, items, constant(i64, multiprocessors));
-  launch(options.name, number, blocks, parameters);
+  launch(options.name, kernels.number, blocks, parameters);
+}
+
+/// The first class that has room for the rows of the call; the last one has room for any.
+void HostCode::buildChoice(ArrayRef<KernelClass> classes) {
+  if (classes.size() == 1)
+    return buildLaunches(classes.front());
+  Value limit = constant(b.getI64Type(), classes.front().maxRows);
+  Value fits = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ule, rows(product.getOut()), limit);
+  auto choice = scf::IfOp::create(b, loc, fits, /*withElseRegion=*/true);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(choice.thenBlock());
+  buildLaunches(classes.front());
+  b.setInsertionPointToStart(choice.elseBlock());
+  buildChoice(classes.drop_front());
+}
+
+void HostCode::build(ArrayRef<KernelClass> classes) {
+  b.setInsertionPointToStart(product.function.addEntryBlock());
+  buildChoice(classes);
   func::ReturnOp::create(b, loc);
 }
 
@@ -309,7 +340,7 @@ struct LowerGroupedMatmulHopperPass
   using LowerGroupedMatmulHopperPassBase::LowerGroupedMatmulHopperPassBase;
 
   void runOnOperation() override {
-    kernels = nullptr;
+    module = nullptr;
     written = 0;
     SmallVector<func::FuncOp> functions;
     for (auto function : getOperation().getOps<func::FuncOp>())
@@ -327,59 +358,95 @@ private:
   LogicalResult lower(Product &product) {
     GroupedMatmulKernelOptions options;
     std::optional<std::string> obstacle = fillOptions(product, options);
-    if (!obstacle && failed(choose(product, options)))
+    if (!obstacle && failed(fillEpilogue(product, options)))
       return failure();
+    SmallVector<KernelClass, 0> classes;
     if (!obstacle)
-      obstacle = findObstacle(options);
+      classes = choose(product, options);
+    for (const KernelClass &kernels : classes)
+      if (!obstacle)
+        obstacle = findObstacle(kernels.options);
     if (obstacle) {
       product.function.emitRemark() << "not on tensor cores: " << *obstacle;
       return success();
     }
-    return write(product, options);
+    for (auto [index, kernels] : llvm::enumerate(classes))
+      if (failed(write(product, ArrayRef(classes).take_front(index), kernels)))
+        return failure();
+    declareRuntime(getOperation());
+    HostCode(product, multiprocessors).build(classes);
+    product.function->removeAttr(kProductAttr);
+    return success();
   }
 
-  LogicalResult choose(Product &product, GroupedMatmulKernelOptions &options) {
-    ProductFacts facts{product.getExperts(), options.k, options.columns, options.banks, options.gathered,
-                       product.rowsPerExpert};
-    ProductDecision decision = tokenTile ? evaluateTile(facts, tokenTile) : chooseTile(facts);
-    if (printDecisions)
-      llvm::errs() << options.name << ": " << decision.describe(facts) << '\n';
-    options.tokenTile = decision.tokenTile;
-    options.stages = decision.stages;
-    options.raster = decision.raster;
+  LogicalResult fillEpilogue(Product &product, GroupedMatmulKernelOptions &options) {
     if (!product.epilogue)
       return success();
     auto function = getOperation().lookupSymbol<FunctionOpInterface>(product.epilogue.getValue());
     if (!function)
       return product.function.emitError() << "no function " << product.epilogue << " for the epilogue";
-    FailureOr<Epilogue> epilogue = makeEpilogue(function);
+    FailureOr<Epilogue> epilogue = makeEpilogue(function, product.banks + product.vectors);
     if (succeeded(epilogue))
       options.epilogue = *epilogue;
     return epilogue;
   }
 
-  LogicalResult write(Product &product, const GroupedMatmulKernelOptions &options) {
-    declareRuntime(getOperation());
+  SmallVector<KernelClass, 0> choose(Product &product, const GroupedMatmulKernelOptions &options) {
+    double rowsPerExpert = product.rowsPerExpert ? product.rowsPerExpert
+                                                 : double(product.maxRows) / double(product.getExperts());
+    ProductFacts facts{product.getExperts(), options.k, options.columns, options.banks, options.gathered,
+                       rowsPerExpert};
+    std::vector<TileClass> chosen;
+    if (tokenTile)
+      chosen = {{product.maxRows, facts, evaluateTile(facts, tokenTile)}};
+    else if (product.maxRows)
+      chosen = chooseClasses(facts, product.maxRows);
+    else
+      chosen = {{0, facts, chooseTile(facts)}};
+    SmallVector<KernelClass, 0> classes;
+    for (const TileClass &tile : chosen) {
+      if (printDecisions)
+        llvm::errs() << options.name << ": " << tile.decision.describe(tile.facts) << '\n';
+      KernelClass &kernels = classes.emplace_back(KernelClass{tile.maxRows, options, "", 0, 0});
+      kernels.options.name += "_n" + std::to_string(tile.decision.tokenTile);
+      kernels.options.tokenTile = tile.decision.tokenTile;
+      kernels.options.stages = tile.decision.stages;
+      kernels.options.raster = tile.decision.raster;
+    }
+    return classes;
+  }
+
+  /// Classes that are not neighbours may have one tile: they share its kernels.
+  LogicalResult write(Product &product, ArrayRef<KernelClass> before, KernelClass &kernels) {
+    const auto *same = llvm::find_if(before, [&](const KernelClass &other) {
+      return other.options.tokenTile == kernels.options.tokenTile;
+    });
+    if (same != before.end()) {
+      kernels.mapName = same->mapName;
+      kernels.mapNumber = same->mapNumber;
+      kernels.number = same->number;
+      return success();
+    }
     OpBuilder builder = OpBuilder::atBlockEnd(getOperation().getBody());
-    if (!kernels)
-      kernels = gpu::GPUModuleOp::create(builder, getOperation().getLoc(), "moe_hopper");
-    Type offsetType = getWord(product.getType(product.getOffsets()).getElementType());
-    TileMapKernelOptions map{options.name + "_tiles", product.getExperts(), options.tokenTile, offsetType};
-    FailureOr<LLVM::LLVMFuncOp> mapKernel = buildTileMapKernel(builder, kernels, map);
+    if (!module)
+      module = gpu::GPUModuleOp::create(builder, getOperation().getLoc(), "moe_hopper");
+    kernels.mapName = kernels.options.name + "_tiles";
+    kernels.mapNumber = written++;
+    kernels.number = written++;
+    TileMapKernelOptions map{kernels.mapName, product.getExperts(), kernels.options.tokenTile,
+                             getWord(product.getType(product.getOffsets()).getElementType())};
+    FailureOr<LLVM::LLVMFuncOp> mapKernel = buildTileMapKernel(builder, module, map);
     if (failed(mapKernel))
       return failure();
     describeKernel(*mapKernel, TileMapKernelOptions::kTileMapThreads, map.getSharedBytes());
-    FailureOr<LLVM::LLVMFuncOp> kernel = buildGroupedMatmulKernel(builder, kernels, options);
+    FailureOr<LLVM::LLVMFuncOp> kernel = buildGroupedMatmulKernel(builder, module, kernels.options);
     if (failed(kernel))
       return failure();
-    describeKernel(*kernel, kThreads, KernelShape::of(options).getSharedBytes());
-    HostCode(product, options).build(map.name, written, written + 1, multiprocessors);
-    written += 2;
-    product.function->removeAttr(kProductAttr);
+    describeKernel(*kernel, kThreads, KernelShape::of(kernels.options).getSharedBytes());
     return success();
   }
 
-  gpu::GPUModuleOp kernels;
+  gpu::GPUModuleOp module;
   /// Kernels so far: the next one's number.
   int64_t written = 0;
 };

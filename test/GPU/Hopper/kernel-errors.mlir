@@ -32,8 +32,14 @@ func.func private @sine(%x: f32) -> f32 {
   return %r : f32
 }
 
+// RUN: not moe-opt %s -moe-gpu-hopper-kernel="banks=2 epilogue=one_input" 2>&1 | FileCheck %s --check-prefix=INPUTS
+// INPUTS: expected an epilogue of one block from 2 f32 values to one
+func.func private @one_input(%x: f32) -> f32 {
+  return %x : f32
+}
+
 // RUN: not moe-opt %s -moe-gpu-hopper-kernel="epilogue=double" 2>&1 | FileCheck %s --check-prefix=DOUBLE
-// DOUBLE: expected an epilogue of one block from f32 values to one f32 value
+// DOUBLE: expected an epilogue of one block from 1 f32 values to one
 func.func private @double(%x: f64) -> f64 {
   return %x : f64
 }

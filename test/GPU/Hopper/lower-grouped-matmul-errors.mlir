@@ -5,8 +5,13 @@ func.func private @attribute(memref<?x64xbf16>) attributes {hopper.grouped_matmu
 
 // -----
 
-// expected-error@below {{expected 'rows_per_expert' above 0 in 'hopper.grouped_matmul'}}
+// expected-error@below {{expected either 'rows_per_expert' or 'max_rows' above 0 in 'hopper.grouped_matmul'}}
 func.func private @rows(memref<?x64xbf16>) attributes {hopper.grouped_matmul = {rows_per_expert = 0.0}}
+
+// -----
+
+// expected-error@below {{expected either 'rows_per_expert' or 'max_rows' above 0 in 'hopper.grouped_matmul'}}
+func.func private @both(memref<?x64xbf16>) attributes {hopper.grouped_matmul = {max_rows = 8, rows_per_expert = 1.0}}
 
 // -----
 

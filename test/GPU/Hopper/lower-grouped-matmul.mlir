@@ -17,7 +17,7 @@ func.func private @gate(%g: f32, %u: f32) -> f32 {
 // CHECK-SAME: %[[OUT:[^:]+]]: memref<?x96xbf16>) {
 // CHECK: memref.extract_aligned_pointer_as_index %[[OFFSETS]]
 // CHECK: memref.extract_aligned_pointer_as_index %[[MAP]]
-// CHECK: call @moe_gpu_launch(%{{.+}}, %{{.+}}, %{{.+}}) {hopper.kernel = @moe_hopper::@up_tiles}
+// CHECK: call @moe_gpu_launch(%{{.+}}, %{{.+}}, %{{.+}}) {hopper.kernel = @moe_hopper::@up_n[[N:[0-9]+]]_tiles}
 // CHECK: %[[GATE_MAP:.+]] = llvm.alloca %{{.+}} x i8 {alignment = 64 : i64}
 // CHECK: memref.extract_aligned_pointer_as_index %[[GATE]]
 // CHECK: call @moe_gpu_tensor_map(%[[GATE_MAP]],
@@ -33,8 +33,7 @@ func.func private @gate(%g: f32, %u: f32) -> f32 {
 // CHECK: %[[BLOCKS:.+]] = arith.minui
 // CHECK: llvm.store %[[GATE_MAP]]
 // CHECK: llvm.store %[[UP_MAP]]
-// CHECK: call @moe_gpu_launch(%{{.+}}, %[[BLOCKS]], %{{.+}}) {hopper.kernel = @moe_hopper::@up}
-// FIXED: llvm.func @up({{.+}} hopper.kernel = {parameters = 6 : i64, shared_bytes = 201856 : i64, threads = 384 : i64}
+// CHECK: call @moe_gpu_launch(%{{.+}}, %[[BLOCKS]], %{{.+}}) {hopper.kernel = @moe_hopper::@up_n[[N]]}
 // SMALL-LABEL: func.func private @up(
 // SMALL: arith.constant 78 : i64
 func.func private @up(memref<?x64xbf16>, memref<?xi32>, memref<8x96x64xbf16>, memref<8x96x64xbf16>, memref<9xi32>,
@@ -44,7 +43,7 @@ func.func private @up(memref<?x64xbf16>, memref<?xi32>, memref<8x96x64xbf16>, me
 // Tests a product of rows as they lie: a map of the tokens instead of pointers; rows of banks 104 elements apart, of which
 // the strides of the map tell; indices of 64 bits.
 // CHECK-LABEL: func.func private @down(
-// CHECK: call @moe_gpu_launch(%{{.+}}, %{{.+}}, %{{.+}}) {hopper.kernel = @moe_hopper::@down_tiles}
+// CHECK: call @moe_gpu_launch(%{{.+}}, %{{.+}}, %{{.+}}) {hopper.kernel = @moe_hopper::@down_n[[N:[0-9]+]]_tiles}
 // CHECK: llvm.alloca %{{.+}} x i8 {alignment = 64 : i64}
 // CHECK: %[[PITCH:.+]] = arith.constant 208 : i64
 // CHECK: %[[EXPERT:.+]] = arith.constant 13312 : i64
@@ -53,7 +52,7 @@ func.func private @up(memref<?x64xbf16>, memref<?xi32>, memref<8x96x64xbf16>, me
 // CHECK: call @moe_gpu_tensor_map
 // CHECK: arith.maxsi
 // CHECK: call @moe_gpu_tensor_map
-// CHECK: call @moe_gpu_launch(%{{.+}}, %{{.+}}, %{{.+}}) {hopper.kernel = @moe_hopper::@down}
+// CHECK: call @moe_gpu_launch(%{{.+}}, %{{.+}}, %{{.+}}) {hopper.kernel = @moe_hopper::@down_n[[N]]}
 func.func private @down(memref<?x96xbf16>, memref<8x64x96xbf16, strided<[6656, 104, 1]>>, memref<8x64xf32>,
     memref<9xindex>, memref<?xi8>, memref<?x64xf32>)
   attributes {hopper.grouped_matmul = {vectors = 1, epilogue = @plus, rows_per_expert = 24.0}}
@@ -62,8 +61,28 @@ func.func private @plus(%x: f32, %b: f32) -> f32 {
   return %r : f32
 }
 
-// CHECK: gpu.module @moe_hopper
-// CHECK: llvm.func @up_tiles(
-// CHECK: llvm.func @up(
-// CHECK: llvm.func @down_tiles(
-// CHECK: llvm.func @down(
+// Tests that a product of any number of rows up to a bound chooses among kernels by the rows of the call; that one tile
+// is asked for leaves one.
+// CHECK-LABEL: func.func private @any(
+// CHECK-SAME: %[[OUT:[^:]+]]: memref<?x64xf32>)
+// CHECK: %[[LIMIT:.+]] = arith.constant [[ROWS:[0-9]+]] : i64
+// CHECK: memref.dim %[[OUT]]
+// CHECK: %[[FITS:.+]] = arith.cmpi ule, %{{.+}}, %[[LIMIT]] : i64
+// CHECK: scf.if %[[FITS]] {
+// CHECK: {hopper.kernel = @moe_hopper::@any_n8}
+// CHECK: } else {
+// CHECK: {hopper.kernel = @moe_hopper::@any_n256}
+// CHECK: return
+// FIXED-LABEL: func.func private @any(
+// FIXED-NOT: scf.if
+// FIXED: {hopper.kernel = @moe_hopper::@any_n64}
+// FIXED: return
+func.func private @any(memref<?x64xbf16>, memref<8x64x64xbf16>, memref<9xindex>, memref<?xi8>, memref<?x64xf32>)
+  attributes {hopper.grouped_matmul = {max_rows = 32768}}
+
+// CHECK-LABEL: gpu.module @moe_hopper
+// CHECK: llvm.func @up_n{{[0-9]+}}_tiles(
+// CHECK: llvm.func @up_n{{[0-9]+}}(
+// CHECK: llvm.func @down_n{{[0-9]+}}_tiles(
+// CHECK: llvm.func @down_n{{[0-9]+}}(
+// FIXED: llvm.func @up_n64({{.+}} hopper.kernel = {parameters = 6 : i64, shared_bytes = 201856 : i64, threads = 384 : i64}

@@ -8,7 +8,7 @@ import re
 import sys
 
 from kernels import make_ptx
-from product_numbers import Case, product_of_both, run_case
+from product_numbers import Case, Modelled, product_of_both, run_case
 from ptx_machine import MachineError
 
 SEEDS = range(8)
@@ -47,7 +47,7 @@ CHANGES = [
 def is_noticed(case, text):
     for seed in SEEDS:
         try:
-            run_case(case, text, seed)
+            run_case(case, Modelled(text, seed), seed)
         except (MachineError, SystemExit) as error:
             return str(error)
     return None

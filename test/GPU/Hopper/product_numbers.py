@@ -25,6 +25,28 @@ def from_bf16(bits):
     return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
+class Modelled:
+    """Runs kernels on the modelled machine. A device (device.py) has the same methods."""
+
+    def __init__(self, ptx, seed):
+        self.ptx, self.seed, self.memory = ptx, seed, Memory()
+
+    def add(self, array):
+        return self.memory.add(array)
+
+    def tensor_map(self, address, sizes, strides, box):
+        return TensorMap(address, sizes, strides, box)
+
+    def launch(self, name, params, threads, blocks, shared_bytes):
+        launch(Program(self.ptx, name), self.memory, params, threads, blocks, shared_bytes, self.seed)
+
+    def fetch(self, address, array):
+        """Arrays are the memory itself."""
+
+    def writes_of(self, address):
+        return self.memory.writes_of(address)
+
+
 class Case:
     """One product: the options of its kernel, and rows of each expert."""
 
@@ -131,61 +153,92 @@ class Data:
         return result
 
 
-def run_case(case, ptx, seed):
-    data, memory, o = Data(case, seed), Memory(), case.options
-    tile, banks = o["tile-n"], o["banks"]
-    word = np.int64 if o.get("index-bits") == 64 else np.int32
-    offsets = memory.add(data.offsets.astype(word))
-    tiles = np.full(4 * (1 + -(-data.total // tile) + data.experts), -1, np.int32)
-    tile_map = memory.add(tiles)
-    launch(Program(ptx, "tile_map"), memory, [offsets, tile_map], MAP_THREADS, 1, (2 * data.experts + 1) * 4, seed)
+class Run:
+    """A case's buffers on a machine, and its two launches."""
+
+    def __init__(self, case, data, machine, blocks):
+        self.case, self.data, self.machine, self.blocks = case, data, machine, blocks
+        o = case.options
+        self.tile, self.wide = o["tile-n"], o["out-bits"] == 32
+        self.word = np.int64 if o.get("index-bits") == 64 else np.int32
+        self.offsets = machine.add(data.offsets.astype(self.word))
+        self.tiles = np.full(4 * (1 + -(-data.total // self.tile) + data.experts), -1, np.int32)
+        self.tile_map = machine.add(self.tiles)
+        self.out = np.full((max(data.total, 1), data.columns), 0x7FC1, np.uint32 if self.wide else np.uint16)
+        self.out_address = machine.add(self.out)
+        self.params = self.weights() + self.tokens() + [self.tile_map] + self.vector() + [self.out_address]
+
+    def weights(self):
+        data, box_rows = self.data, 128 if self.case.options["banks"] == 1 else 16
+        maps = []
+        for bank in data.banks:
+            bits = data.padded(bank)
+            pitch = bits.shape[-1] * 2
+            sizes, strides = [data.k, data.columns, data.experts], [pitch, pitch * data.columns]
+            maps.append(self.machine.tensor_map(self.machine.add(bits), sizes, strides, [64, box_rows, 1]))
+        return maps
+
+    def tokens(self):
+        data, bits = self.data, self.data.padded(self.data.tokens)
+        address = self.machine.add(bits)
+        if self.case.options["gathered"]:
+            indices = data.indices if data.total else np.zeros(1)
+            return [address, self.machine.add(indices.astype(self.word))]
+        return [self.machine.tensor_map(address, [data.k, len(bits)], [bits.shape[1] * 2], [64, self.tile])]
+
+    def vector(self):
+        if self.data.vector is None:
+            return []
+        wide = self.case.options["vector-bits"] == 32
+        return [self.machine.add(np.ascontiguousarray(self.data.vector if wide else bf16_bits(self.data.vector)))]
+
+    def launch_tiles(self):
+        shared = (2 * self.data.experts + 1) * 4
+        self.machine.launch("tile_map", [self.offsets, self.tile_map], MAP_THREADS, 1, shared)
+
+    def launch_product(self):
+        stages = self.case.options["stages"]
+        shared = stages * (128 * 128 + self.tile * 128) + 8 * 640 + 16 * stages
+        self.machine.launch("product", self.params, PRODUCT_THREADS, self.blocks, shared)
+
+    def fetch(self):
+        """The output's bits, without padding."""
+        self.machine.fetch(self.out_address, self.out)
+        return self.out[: self.data.total]
+
+
+def run_case(case, machine, seed, blocks=3):
+    data = Data(case, seed)
+    run = Run(case, data, machine, blocks)
+    run.launch_tiles()
+    machine.fetch(run.tile_map, run.tiles)
     plain = [
-        (e, data.offsets[e] + i, min(tile, case.rows[e] - i), 0)
+        (e, data.offsets[e] + i, min(run.tile, case.rows[e] - i), 0)
         for e in range(data.experts)
-        for i in range(0, case.rows[e], tile)
+        for i in range(0, case.rows[e], run.tile)
     ]
+    tiles = run.tiles
     check(tiles[0] == len(plain) and tiles[4 : 4 + 4 * len(plain)].tolist() == list(itertools.chain(*plain)),
           case, seed, f"tile map {tiles.tolist()}, expected {plain}")
+    run.launch_product()
+    bits = run.fetch()
+    writes = machine.writes_of(run.out_address)
+    check(writes is None or (writes[: bits.nbytes] == 1).all(), case, seed, "an output was not written exactly once")
+    result = (bits.view(np.float32) if run.wide else from_bf16(bits)).astype(np.float64)
+    compare(case, data, run.wide, result, seed)
 
-    box_rows = 128 if banks == 1 else 16
-    params = []
-    for bank in data.banks:
-        bits = data.padded(bank)
-        pitch = bits.shape[-1] * 2
-        params.append(TensorMap(memory.add(bits), [data.k, data.columns, data.experts],
-                                [pitch, pitch * data.columns], [64, box_rows, 1]))
-    tokens = data.padded(data.tokens)
-    address = memory.add(tokens)
-    if o["gathered"]:
-        params += [address, memory.add(data.indices.astype(word) if data.total else np.zeros(1, word))]
-    else:
-        params.append(TensorMap(address, [data.k, len(tokens)], [tokens.shape[1] * 2], [64, tile]))
-    params.append(tile_map)
-    if data.vector is not None:
-        vector = data.vector if o["vector-bits"] == 32 else bf16_bits(data.vector)
-        params.append(memory.add(np.ascontiguousarray(vector)))
-    wide = o["out-bits"] == 32
-    out = np.full((max(data.total, 1), data.columns), 0x7FC1 if not wide else 0x7FC10000, np.uint32 if wide else np.uint16)
-    out_address = memory.add(out)
-    params.append(out_address)
-    stage = 128 * 128 + tile * 128
-    shared = o["stages"] * stage + 8 * 640 + 16 * o["stages"]
-    program = Program(ptx, "product")
-    launch(program, memory, params, PRODUCT_THREADS, 3, shared, seed)
 
-    writes = memory.writes_of(out_address)[: data.total * data.columns * (4 if wide else 2)]
-    check((writes == 1).all(), case, seed, "an output was not written exactly once")
-    result = (out.view(np.float32) if wide else from_bf16(out))[: data.total].astype(np.float64)
+def compare(case, data, wide, result, seed):
     expected = data.expected(case)
     if case.epilogue in APPROXIMATE:
-        # exp2 of a product rounded once, divisions of 2 ulp, tanh and erf within 1.5e-7 of 1.
+        # exp2 of a product rounded once, divisions of 2 ulp, tanh and erf within 2e-7.
         bound = 1e-6 * np.maximum(np.abs(expected), 1) + 3e-7 * np.abs(expected).max(initial=0)
         check((np.abs(result - expected) <= bound).all(), case, seed, f"off by {np.abs(result - expected).max()}")
-    else:
-        assert wide or np.abs(expected).max(initial=0) <= 256
-        bad = np.argwhere(result != expected)
-        check(len(bad) == 0, case, seed, lambda: f"{len(bad)} of {result.size} differ, first at {bad[0]}: "
-              f"{result[tuple(bad[0])]} for {expected[tuple(bad[0])]}")
+        return
+    assert wide or np.abs(expected).max(initial=0) <= 256
+    bad = np.argwhere(result != expected)
+    check(len(bad) == 0, case, seed, lambda: f"{len(bad)} of {result.size} differ, first at {bad[0]}: "
+          f"{result[tuple(bad[0])]} for {expected[tuple(bad[0])]}")
 
 
 def check(condition, case, seed, message):
@@ -202,7 +255,7 @@ def main():
         ptx = make_ptx(moe_opt, llvm_bin, case.options)
         seeds = range(1) if case.options["tile-n"] > 64 else range(2)
         for seed in seeds:
-            run_case(case, ptx, seed)
+            run_case(case, Modelled(ptx, seed), seed)
         print(f"{case.name}: {len(seeds)} runs, every output as expected", flush=True)
 
 

@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace mlir::moe::hopper {
 
@@ -38,6 +39,16 @@ ProductDecision evaluateTile(const ProductFacts &facts, int64_t tokenTile);
 
 /// The cheapest tile; of equal ones the largest.
 ProductDecision chooseTile(const ProductFacts &facts);
+
+/// The decision for calls of up to `maxRows` rows of all experts together.
+struct TileClass {
+  int64_t maxRows;
+  ProductFacts facts;
+  ProductDecision decision;
+};
+
+/// Which tile for how many rows, ascending, up to `maxRows`; `facts.rowsPerExpert` does not matter.
+std::vector<TileClass> chooseClasses(ProductFacts facts, int64_t maxRows);
 
 } // namespace mlir::moe::hopper
 

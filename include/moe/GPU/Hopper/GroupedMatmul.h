@@ -27,8 +27,8 @@ constexpr int64_t kSharedLimit = 232448;
 /// Writes the result for one output from its products (f32, one per bank) and its group's vectors (widened to f32).
 using Epilogue = std::function<FailureOr<Value>(OpBuilder &, Location, ValueRange products, ValueRange vectors)>;
 
-/// One grouped product: out[r, c] = epilogue(sum over k of bank_i[e, c, k] * tokens[r', k], ...) for rows r of expert e,
-/// where r' is indices[r] or r. Tokens and banks are bf16, K innermost; sums are f32.
+/// One grouped product: out[r, c] = epilogue(sum over k of bank_i[e, c, k] * tokens[r', k], ...) for rows r of expert
+/// e, where r' is indices[r] or r. Tokens and banks are bf16, K innermost; sums are f32.
 struct GroupedMatmulKernelOptions {
   std::string name;
   int64_t k = 0, columns = 0;
@@ -119,9 +119,9 @@ inline int64_t getTileMapBytes(int64_t rows, int64_t experts, int64_t tokenTile)
 FailureOr<LLVM::LLVMFuncOp> buildTileMapKernel(OpBuilder &builder, gpu::GPUModuleOp module,
                                                const TileMapKernelOptions &options);
 
-/// An epilogue that is the body of a function on f32: products first, then vectors. None, with an error at the
-/// operation, if it computes what has no fast form on the device.
-FailureOr<Epilogue> makeEpilogue(FunctionOpInterface function);
+/// An epilogue that is the body of a function on `inputs` f32 values: products first, then vectors. None, with an error
+/// at the operation, if it computes what has no fast form on the device. The function must outlive it.
+FailureOr<Epilogue> makeEpilogue(FunctionOpInterface function, int64_t inputs);
 
 } // namespace mlir::moe::hopper
 

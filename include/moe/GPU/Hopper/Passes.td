@@ -16,7 +16,9 @@ def LowerGroupedMatmulHopperPass : Pass<"moe-gpu-lower-grouped-matmul-hopper", "
     device memory. Its arguments are the tokens `[rows, K]`; where rows are gathered, their indices; one or two banks
     `[experts, N, K]`; vectors `[experts, N]`; the offsets `[experts + 1]`; a tile map `[bytes]`; the output
     `[rows, N]`. The attribute counts `banks` and `vectors`, says whether rows are `gathered`, names the `epilogue`
-    (a private function on f32), and knows how many rows an expert has on average, `rows_per_expert`.
+    (a private function on f32), and knows either how many rows an expert has on average, `rows_per_expert`, or how many
+    rows a call has at most, `max_rows`: then kernels for several tiles are compiled, and each call chooses by its rows.
+    The tile map needs 16 * (1 + ceil(rows / 8) + experts) bytes.
 
     The pass writes the function's body: tensor maps by `moe_gpu_tensor_map`, then two calls of `moe_gpu_launch`, the
     first of which writes the tile map. The kernels appear in the gpu.module `moe_hopper`, each with its numbers in
@@ -25,7 +27,7 @@ def LowerGroupedMatmulHopperPass : Pass<"moe-gpu-lower-grouped-matmul-hopper", "
     ```mlir
     func.func private @up(memref<?x64xbf16>, memref<?xi32>, memref<8x96x64xbf16>, memref<8x96x64xbf16>, memref<9xi32>,
       memref<?xi8>, memref<?x96xbf16>)
-      attributes {hopper.grouped_matmul = {banks = 2, vectors = 0, gathered, epilogue = @silu, rows_per_expert = 32.0}}
+      attributes {hopper.grouped_matmul = {banks = 2, vectors = 0, gathered, epilogue = @silu, max_rows = 4096}}
     ```
     becomes
     ```mlir
@@ -38,7 +40,8 @@ def LowerGroupedMatmulHopperPass : Pass<"moe-gpu-lower-grouped-matmul-hopper", "
                            "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect",
                            "::mlir::scf::SCFDialect"];
   let options = [
-    Option<"tokenTile", "tile-n", "int64_t", "0", "Tokens per tile: a multiple of 8 up to 256; 0 lets the model choose">,
+    Option<"tokenTile", "tile-n", "int64_t", "0",
+           "Tokens per tile: a multiple of 8 up to 256; 0 lets the model choose">,
     Option<"multiprocessors", "multiprocessors", "int64_t", "132", "Multiprocessors of the device">,
     Option<"printDecisions", "print-decisions", "bool", "false", "Print one line per product to standard error">
   ];
