@@ -7,6 +7,8 @@ Substitutions
   %models %reference %integration       test/Models, test/Reference, test/Integration
   %systems                              the runner of test/Systems
   %fake_program %fake_library           a program as moe-compile makes them, but written by hand in C; as a library
+  %fake_device_program %fake_device_library    the same for a device
+  %stand_in_driver                      what plays the CUDA driver in tests; docs/Testing.md
   %sanitize                             the C compiler's flag for the sanitizers of this build, or nothing
   %moe_src %moe_bin                     the source folder; the folder of our tools
   %llvm_bin                             the folder of LLVM's tools
@@ -14,6 +16,7 @@ Features
   avx2 avx512                           this CPU has them (both imply FMA)
   ptxas                                 NVIDIA's assembler is installed, as %ptxas
   sanitize                              our code was built with sanitizers
+  cuda-header                           cuda.h is installed, in %cuda_include
 Parameters
   roundtrip=1                           moe-opt runs with --verify-roundtrip
 """
@@ -54,6 +57,9 @@ if {"avx512f", "avx512bw", "avx512dq", "avx512vl", "fma"} <= flags:
 ptxas = "/usr/local/cuda/bin/ptxas"
 if os.path.exists(ptxas):
     config.available_features.add("ptxas")
+cuda_include = "/usr/local/cuda/include"
+if os.path.exists(os.path.join(cuda_include, "cuda.h")):
+    config.available_features.add("cuda-header")
 if config.moe_sanitize:
     config.available_features.add("sanitize")
     llvm_config.with_environment("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")
@@ -112,6 +118,10 @@ config.substitutions += [
     ("%integration", f"{config.moe_python} {os.path.join(test_dir, 'Integration')}"),
     ("%systems", f"{config.moe_python} {os.path.join(test_dir, 'Systems', 'run.py')}"),
     ("%fake_program", os.path.join(config.moe_build_dir, "test", "Runtime", "moe-fake-program")),
+    ("%fake_device_program", os.path.join(config.moe_build_dir, "test", "Runtime", "moe-fake-device-program")),
+    ("%fake_device_library", os.path.join(config.moe_build_dir, "test", "Runtime", "libfakedevice.so")),
+    ("%stand_in_driver", os.path.join(config.moe_build_dir, "test", "Runtime", "stand-in-driver.so")),
+    ("%cuda_include", cuda_include),
     ("%fake_library", os.path.join(config.moe_build_dir, "test", "Runtime", "libfake.so")),
     ("%sanitize", f"-fsanitize={config.moe_sanitize}" if config.moe_sanitize else ""),
     ("%moe_src", config.moe_source_dir),

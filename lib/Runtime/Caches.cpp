@@ -11,14 +11,25 @@
 using namespace moe::runtime;
 
 Cache::Cache(Cache &&other) noexcept
-    : memory(std::exchange(other.memory, nullptr)), bytes(other.bytes),
-      window(other.window), ring(other.ring), descriptor(other.descriptor) {}
+    : device(other.device), memory(std::exchange(other.memory, nullptr)),
+      bytes(other.bytes), window(other.window), ring(other.ring),
+      descriptor(other.descriptor) {}
 
-Cache::~Cache() { unmapPages(memory, bytes); }
+Cache::~Cache() { freeMemory(device, memory, bytes); }
 
-static Cache makeCache(const moe_session &session, const moe_value_info &value,
-                       bool poison) {
+[[noreturn]] static void noMemory(const moe_session &session,
+                                  const int64_t *shape) {
+  fail(MOE_OUT_OF_MEMORY,
+       format("no memory for a cache of %lld positions and %lld sequences; a "
+              "smaller context needs less",
+              static_cast<long long>(shape[1]),
+              static_cast<long long>(session.sequences)));
+}
+
+static Cache planCache(const moe_session &session,
+                       const moe_value_info &value) {
   Cache cache;
+  cache.device = session.device;
   int64_t shape[MOE_MAX_RANK];
   std::memcpy(shape, value.shape, sizeof(shape));
   shape[0] = session.sequences;
@@ -30,28 +41,49 @@ static Cache makeCache(const moe_session &session, const moe_value_info &value,
   }
   int64_t bytes = countBytes(value.element_type, shape, value.rank);
   cache.bytes = bytes > 0 ? static_cast<size_t>(bytes) : 1;
-  cache.memory = bytes < 0 ? nullptr : mapPages(cache.bytes);
-  if (!cache.memory)
-    fail(MOE_OUT_OF_MEMORY,
-         format("no memory for a cache of %lld positions and %lld sequences; "
-                "a smaller context needs less",
-                static_cast<long long>(shape[1]),
-                static_cast<long long>(session.sequences)));
-  // All bits set is a NaN in every floating-point type.
-  if (poison)
-    std::memset(cache.memory, 0xff, cache.bytes);
-  describe(cache.descriptor, cache.memory, shape, value.rank);
+  if (bytes < 0)
+    noMemory(session, shape);
+  describe(cache.descriptor, nullptr, shape, value.rank);
   return cache;
 }
 
-void moe::runtime::makeCaches(moe_session &session, bool poison) {
+uint64_t moe::runtime::planCaches(moe_session &session) {
   const moe_program_info &program = *session.model->program;
   const moe_function_info *forward = findFunction(program, "forward");
   if (!program.is_language_model || !forward)
-    return;
-  for (uint32_t i = 0; i < forward->num_inputs; ++i)
-    if (forward->inputs[i].role == MOE_ROLE_CACHE)
-      session.caches.push_back(makeCache(session, forward->inputs[i], poison));
+    return 0;
+  uint64_t total = 0;
+  for (uint32_t i = 0; i < forward->num_inputs; ++i) {
+    if (forward->inputs[i].role != MOE_ROLE_CACHE)
+      continue;
+    session.caches.push_back(planCache(session, forward->inputs[i]));
+    if (__builtin_add_overflow(total, session.caches.back().bytes, &total))
+      noMemory(session,
+               session.caches.back().descriptor.sizes_and_strides);
+  }
+  return total;
+}
+
+/// Bytes that poisoned caches begin with; all bits set is a NaN in every
+/// floating-point type.
+static constexpr unsigned char nan = 0xff;
+
+void moe::runtime::makeCaches(moe_session &session, bool poison) {
+  for (Cache &cache : session.caches) {
+    cache.memory = cache.device ? cache.device->allocate(cache.bytes)
+                                : mapPages(cache.bytes);
+    if (!cache.memory)
+      noMemory(session, cache.descriptor.sizes_and_strides);
+    cache.descriptor.allocated = cache.descriptor.aligned = cache.memory;
+    if (cache.device)
+      session.stream->fill(cache.memory, poison ? nan : 0, cache.bytes);
+    else if (poison)
+      std::memset(cache.memory, nan, cache.bytes);
+  }
+  if (session.device) {
+    session.stream->synchronize();
+    session.stream->check("the making of caches");
+  }
 }
 
 bool moe::runtime::keepsWhatIsSeen(const moe_session &session, int64_t sequence,

@@ -40,6 +40,9 @@ void print(const std::string &text);
 /// `text` as a JSON string, quotes included.
 std::string jsonText(const std::string &text);
 
+/// ", "device": NAME" for the JSON of --bench; nothing on the CPU.
+std::string deviceJson(const moe_session &session);
+
 /// What --profile and --record-load ask for, after the run.
 void printProfile(moe_session &session);
 std::string loadJson(moe_session &session, int64_t tokens);

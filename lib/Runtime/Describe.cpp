@@ -19,13 +19,19 @@ static std::string signature(const moe_value_info *values, uint32_t count) {
   return result;
 }
 
+static std::string deviceText(const moe_device_info &device) {
+  std::string chip = device.chip;
+  return chip == "host" ? "the tests' stand-in for a GPU"
+                        : "an NVIDIA GPU that takes code for " + chip;
+}
+
 void moe::runtime::printHelp(const moe_program_info &program,
                              const std::string &name) {
   std::string text;
   std::string functions;
   for (uint32_t i = 0; i < program.num_functions; ++i) {
     const moe_function_info &function = program.functions[i];
-    if (program.is_language_model && std::string(function.name) == "forward")
+    if (takesState(function))
       continue;
     functions += std::string("  ") + function.name + "(" +
                  signature(function.inputs, function.num_inputs) + ") -> (" +
@@ -53,7 +59,11 @@ void moe::runtime::printHelp(const moe_program_info &program,
   }
   if (!functions.empty())
     text += "\nfunctions ('?' is an extent of any size):\n" + functions;
-  text += optionsHelp();
+  text += optionsHelp(program.device);
+  if (program.device)
+    text += "\nKernels run on " + deviceText(*program.device) +
+            format(", at most %lld tokens at once.\n",
+                   static_cast<long long>(program.device->max_tokens));
   if (program.weights_size)
     text += "\nThe weights (" + bytesText(program.weights_size) +
             ") lie in the file beside the program.\n";
@@ -66,6 +76,8 @@ void moe::runtime::printVersion(const moe_program_info &program) {
     id += format("%02x", byte);
   print(std::string("compiler: ") + program.compiler +
         "\ncpu:      " + program.cpu + "\nfeatures: " + program.features +
+        (program.device ? std::string("\ndevice:   ") + program.device->chip
+                        : std::string()) +
         "\noptions:  " + program.options + "\nbuild id: " + id +
         format("\nweights:  %llu bytes\n",
                static_cast<unsigned long long>(program.weights_size)));

@@ -1,7 +1,6 @@
 // The crossing into generated code and what that code calls back: memory,
 // loads and times, all of the session that runs on this thread.
-#include "Error.h"
-#include "Model.h"
+#include "Call.h"
 
 #include <cstdio>
 #include <cstdlib>
@@ -61,16 +60,22 @@ static bool run(moe_session &session, void (*entry)(void **)) {
 void moe::runtime::enter(moe_session &session,
                          const moe_function_info &function) {
   Scope scope(session);
-  // Results of the previous call end here, as the interface says.
-  session.workspace.release(0);
   if (!run(session, function.entry)) {
     session.workspace.release(0);
+    // A device that failed gives no memory either.
+    if (session.device)
+      finish(session, function);
     fail(MOE_OUT_OF_MEMORY, "out of memory: " + quote(function.name) +
                                 " asked for " + bytesText(session.failedBytes) +
                                 " of work space beside " +
                                 bytesText(session.workspace.reserved()) +
                                 "; fewer tokens at a time need less");
   }
+  if (!session.device)
+    return;
+  if (session.profiled)
+    session.stream->collect(session.profile);
+  session.stream->check(function.name);
 }
 
 /// Generated code allocates from serial code of a call only.
@@ -105,18 +110,36 @@ void moe_workspace_release(int64_t mark) { current().workspace.release(mark); }
 
 void moe_record_load(const int64_t *offsets, int64_t experts) {
   moe_session &session = current();
-  if (session.recordLoad)
-    session.load.record(offsets, experts);
+  if (!session.recordLoad)
+    return;
+  if (session.device) {
+    session.offsets.resize(static_cast<size_t>(experts) + 1);
+    session.stream->copyOut(session.offsets.data(), offsets,
+                            session.offsets.size() * sizeof(int64_t));
+    offsets = session.offsets.data();
+  }
+  session.load.record(offsets, experts);
 }
 
+// Launches on a device take time later: DeviceStream measures them.
 void moe_profile_begin(const char *kernel) {
   moe_session &session = current();
-  if (session.profiled)
+  if (session.profiled && !session.device)
     session.profile.begin(kernel);
 }
 
 void moe_profile_end(const char *kernel) {
   moe_session &session = current();
-  if (session.profiled)
+  if (session.profiled && !session.device)
     session.profile.end(kernel);
+}
+
+void moe_gpu_launch(uint32_t kernel, int64_t blocks, void **parameters) {
+  moe_session &session = current();
+  if (!session.device) {
+    std::fputs("error: internal: a program without a device launches kernels\n",
+               stderr);
+    std::abort();
+  }
+  session.stream->launch(kernel, blocks, parameters);
 }

@@ -36,6 +36,7 @@ static ModelHandle openModel(const Options &options) {
   o.struct_size = sizeof(o);
   o.verify = options.verify;
   o.weights = options.weights.empty() ? nullptr : options.weights.c_str();
+  o.driver = options.driver.empty() ? nullptr : options.driver.c_str();
   o.progress = isatty(STDERR_FILENO) ? showProgress : nullptr;
   char message[MOE_MESSAGE_SIZE];
   moe_model *model;
@@ -51,6 +52,9 @@ static void run(const Options &options, const std::string &name) {
     return printHelp(program, name);
   if (options.version)
     return printVersion(program);
+  if (!options.driver.empty() && !program.device)
+    throw UsageError{"--driver is for programs that run on a GPU; this one "
+                     "runs on the CPU"};
   bool hasTokens = !options.tokens.empty();
   bool hasFunction = !options.function.empty() || !options.inputs.empty() ||
                      !options.outputs.empty();

@@ -19,6 +19,14 @@ moe::runtime::findFunction(const moe_program_info &program,
   return nullptr;
 }
 
+bool moe::runtime::takesState(const moe_function_info &function) {
+  for (uint32_t i = 0; i < function.num_inputs; ++i)
+    if (function.inputs[i].role != MOE_ROLE_DATA &&
+        function.inputs[i].role != MOE_ROLE_PARAMETERS)
+      return true;
+  return false;
+}
+
 std::string moe::runtime::valueName(const moe_value_info &value, size_t index) {
   if (value.name && *value.name)
     return value.name;
@@ -28,7 +36,7 @@ std::string moe::runtime::valueName(const moe_value_info &value, size_t index) {
 static void checkValues(const moe_value_info *values, uint32_t count) {
   for (uint32_t i = 0; i < count; ++i)
     if (values[i].rank > MOE_MAX_RANK || !elementType(values[i].element_type) ||
-        values[i].role > MOE_ROLE_LOGITS)
+        values[i].role > MOE_ROLE_STOP)
       fail(MOE_INTERNAL_ERROR,
            "the program describes a value in a way this runtime does not know; "
            "compile it again with the compiler of this runtime");
@@ -51,6 +59,9 @@ static void checkProgram(const moe_program_info &program) {
   if (program.is_language_model && !findFunction(program, "forward"))
     fail(MOE_INTERNAL_ERROR,
          "the program is a language model without a function 'forward'");
+  if (program.device && program.device->max_tokens < 1)
+    fail(MOE_INTERNAL_ERROR,
+         "the program is for a device, but for no tokens at all");
 }
 
 moe_status moe_open(const moe_open_options *options, moe_model **model,
@@ -69,6 +80,8 @@ moe_status moe_open(const moe_open_options *options, moe_model **model,
                   o.struct_size, sizeof(o)));
     auto made = std::make_unique<moe_model>();
     made->program = o.program ? o.program : &MOE_PROGRAM_SYMBOL;
+    if (o.driver)
+      made->driver = o.driver;
     const moe_program_info &program = *made->program;
     checkProgram(program);
     checkCpu(program.cpu, program.features);

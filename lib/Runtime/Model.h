@@ -2,6 +2,7 @@
 #ifndef MOE_LIB_RUNTIME_MODEL_H
 #define MOE_LIB_RUNTIME_MODEL_H
 
+#include "Device.h"
 #include "Statistics.h"
 #include "Weights.h"
 #include "Workspace.h"
@@ -9,6 +10,8 @@
 
 #include <atomic>
 #include <csetjmp>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -16,12 +19,16 @@ struct moe_model {
   const moe_program_info *program = nullptr;
   moe::runtime::Weights weights;
   std::atomic<int> sessions{0};
+  std::string driver; ///< file of the device's driver, empty: the system's
+  std::mutex deviceMutex; ///< held while a session of a device is made
+  std::unique_ptr<moe::runtime::Device> device; ///< from the first session on
 };
 
 namespace moe::runtime {
 
 /// One cache of the language model: [sequences, rows, ...].
 struct Cache {
+  Device *device = nullptr; ///< null: pages of the system
   void *memory = nullptr;
   size_t bytes = 0;
   int64_t window = 0; ///< not 0: a ring, see Program.h
@@ -35,6 +42,8 @@ struct Cache {
   ~Cache();
 };
 
+class DecodeGraph;
+
 /// The function that `program` has under this name, null if none.
 const moe_function_info *findFunction(const moe_program_info &program,
                                       const std::string &name);
@@ -46,8 +55,16 @@ std::string valueName(const moe_value_info &value, size_t index);
 void describe(moe_descriptor &descriptor, void *data, const int64_t *shape,
               size_t rank);
 
-/// Reserves the caches of the language model.
+/// Lays out the caches of the language model and says how many bytes they
+/// take, or fails if that is no number of bytes.
+uint64_t planCaches(moe_session &session);
+
+/// Reserves their memory.
 void makeCaches(moe_session &session, bool poison);
+
+/// Whether the runtime calls this function by itself: it takes the state of a
+/// language model.
+bool takesState(const moe_function_info &function);
 
 /// Whether the caches hold all that a token at `position` of `sequence` sees
 /// before itself.
@@ -57,9 +74,16 @@ bool keepsWhatIsSeen(const moe_session &session, int64_t sequence,
 /// CPUs this process may run on.
 int availableThreads();
 
+/// The token of the largest logit, the lowest of equal ones; NaN never wins.
+/// Throws Error if every logit is NaN.
+int32_t argmax(const float *logits, int64_t count);
+
 } // namespace moe::runtime
 
 struct moe_session {
+  moe_session();
+  ~moe_session();
+
   moe_model *model = nullptr;
   int threads = 1;
   int64_t context = 0;
@@ -67,6 +91,8 @@ struct moe_session {
   int64_t piece = 0; ///< most tokens that are computed at once
   bool recordLoad = false;
   bool profiled = false;
+  moe::runtime::Device *device = nullptr; ///< null: the program is for the CPU
+  std::unique_ptr<moe::runtime::DeviceStream> stream; ///< with a device
 
   std::vector<moe::runtime::Cache> caches; ///< in the order of "forward"
   std::vector<int64_t> lengths;            ///< positions each sequence holds
@@ -84,7 +110,11 @@ struct moe_session {
   std::vector<void *> arguments;
   std::vector<int32_t> positions, sequenceIds;
   std::vector<int64_t> newLengths;
-  std::vector<std::vector<char>> copies; ///< results that lay scattered
+  std::vector<std::vector<char>> copies; ///< results that lay scattered, or
+                                         ///< on the device
+  std::vector<int64_t> offsets;          ///< of moe_record_load
+  std::vector<float> logits;             ///< of one token, see Generate.cpp
+  std::unique_ptr<moe::runtime::DecodeGraph> decode;
 
   // Where an allocation that cannot be served goes back to.
   jmp_buf outOfMemory;
@@ -94,7 +124,7 @@ struct moe_session {
 namespace moe::runtime {
 
 /// Runs a function of the program with its session as the current one of this
-/// thread. Throws Error if it runs out of memory.
+/// thread. Throws Error if it runs out of memory, or if its device refuses.
 void enter(moe_session &session, const moe_function_info &function);
 
 } // namespace moe::runtime

@@ -14,12 +14,13 @@ namespace {
 struct Option {
   const char *name;
   const char *value; ///< name of its value in --help; null: it has none
-  const char *help;
+  const char *help;    ///< null: only device programs have it
   const char *section; ///< heading of --help before this option, or null
   bool Options::*flag;
   std::string Options::*text;
   int64_t Options::*number;
   std::vector<std::string> Options::*list;
+  const char *deviceHelp = nullptr; ///< of device programs, if it differs
 };
 } // namespace
 
@@ -49,7 +50,11 @@ static const Option table[] = {
     {"--threads", "N",
      "Use N threads (default: every CPU allowed to the "
      "process).",
-     "Running", nullptr, nullptr, &Options::threads, nullptr},
+     "Running", nullptr, nullptr, &Options::threads, nullptr,
+     "Accepted and without effect: kernels run on the GPU."},
+    {"--driver", "FILE", nullptr, nullptr, nullptr, &Options::driver, nullptr,
+     nullptr,
+     "Take FILE as the CUDA driver (default: libcuda.so.1 of the system)."},
     {"--weights", "FILE",
      "Take the weights from FILE (default: PROGRAM.weights "
      "beside the program).",
@@ -197,15 +202,19 @@ Options moe::runtime::parseOptions(int argc, char **argv) {
   return options;
 }
 
-std::string moe::runtime::optionsHelp() {
+std::string moe::runtime::optionsHelp(bool device) {
   std::string result;
   for (const Option &option : table) {
+    const char *help =
+        device && option.deviceHelp ? option.deviceHelp : option.help;
+    if (!help)
+      continue;
     if (option.section)
       result += std::string("\n") + option.section + ":\n";
     std::string left = option.name;
     if (option.value)
       left += std::string(" ") + option.value;
-    result += format("  %-22s %s\n", left.c_str(), option.help);
+    result += format("  %-22s %s\n", left.c_str(), help);
   }
   return result;
 }

@@ -26,14 +26,15 @@ struct Options {
   bool profile = false, bench = false;
   int64_t repeats = 0;
   std::string weights;
+  std::string driver; ///< of device programs only
   bool poisonCache = false;
 };
 
 /// Throws UsageError.
 Options parseOptions(int argc, char **argv);
 
-/// One line per option, for --help.
-std::string optionsHelp();
+/// One line per option of a program for a device or for the CPU, for --help.
+std::string optionsHelp(bool device);
 
 } // namespace moe::runtime
 

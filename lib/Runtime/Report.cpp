@@ -1,7 +1,7 @@
 // What runs report besides their results: times, kernels, expert loads.
 #include "Commands.h"
 #include "Error.h"
-#include "Statistics.h"
+#include "Model.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -70,6 +70,12 @@ void moe::runtime::printProfile(moe_session &session) {
 std::string moe::runtime::jsonText(const std::string &text) {
   return nlohmann::json(text).dump(
       -1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::string moe::runtime::deviceJson(const moe_session &session) {
+  if (!session.device)
+    return "";
+  return ", \"device\": " + jsonText(session.device->name());
 }
 
 std::string moe::runtime::loadJson(moe_session &session, int64_t tokens) {

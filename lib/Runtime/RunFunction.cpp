@@ -102,9 +102,10 @@ static void writeOutputs(std::deque<OutputFile> &files, bool npy,
 void moe::runtime::runFunction(moe_model &model, const Options &options) {
   const moe_program_info &program = *moe_model_program(&model);
   const moe_function_info &function = chooseFunction(program, options.function);
-  if (program.is_language_model && std::string(function.name) == "forward")
+  if (takesState(function))
     fail(MOE_INVALID_ARGUMENT,
-         "'forward' is the language model itself: run it by --tokens IDS.npy");
+         quote(function.name) + " is a part of the language model: run it by "
+                                "--tokens IDS.npy");
   std::vector<std::string> inputNames =
       dataNames(function.inputs, function.num_inputs);
   std::vector<std::string> outputNames =
@@ -127,7 +128,8 @@ void moe::runtime::runFunction(moe_model &model, const Options &options) {
   if (!options.recordLoad.empty())
     load.emplace(options.recordLoad);
 
-  SessionHandle session = makeSession(model, options, 0);
+  // A model's own limit of positions would fill a device with caches.
+  SessionHandle session = makeSession(model, options, program.device ? 1 : 0);
   std::vector<moe_tensor> arguments, results;
   for (const Tensor &input : inputs)
     arguments.push_back(input.view);
@@ -148,10 +150,10 @@ void moe::runtime::runFunction(moe_model &model, const Options &options) {
       timing.samples.push_back(static_cast<double>(now() - start) / 1e6);
     }
     print(format("{\"function\": %s, \"ms_per_call\": %.6g, \"threads\": "
-                 "%d, \"repeats\": %lld, \"spread\": %.4g}\n",
+                 "%d, \"repeats\": %lld, \"spread\": %.4g%s}\n",
                  jsonText(function.name).c_str(), timing.median(),
-                 session->threads,
-                 static_cast<long long>(repeats.done()), timing.spread()));
+                 session->threads, static_cast<long long>(repeats.done()),
+                 timing.spread(), deviceJson(*session).c_str()));
   }
   if (!files.empty())
     writeOutputs(files, npy, results, outputNames);

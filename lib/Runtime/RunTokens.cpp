@@ -7,7 +7,6 @@
 #include "Statistics.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 #include <optional>
 
@@ -44,20 +43,6 @@ static std::vector<int32_t> readTokens(const std::string &path,
     ids[i] = static_cast<int32_t>(id);
   }
   return ids;
-}
-
-/// The largest logit's id, the lowest of equal ones; NaN never wins.
-static int32_t argmax(const std::vector<float> &logits) {
-  size_t best = logits.size();
-  for (size_t i = 0; i < logits.size(); ++i)
-    if (!std::isnan(logits[i]) &&
-        (best == logits.size() || logits[i] > logits[best]))
-      best = i;
-  if (best == logits.size())
-    fail(MOE_INVALID_ARGUMENT,
-         "every logit is NaN, so that there is no next token: the weights hold "
-         "values that are not finite, or too large");
-  return static_cast<int32_t>(best);
 }
 
 /// Tokens per call where the logits of all are wanted: many, as each call reads
@@ -101,14 +86,24 @@ public:
     }
   }
 
-  /// Feeds one token and leaves its logits.
-  void decode(int32_t id) {
-    check(session,
-          moe_session_forward(&session, &id, nullptr, nullptr, 1, 0,
-                              last.data(), static_cast<int64_t>(last.size())));
+  /// The id that follows the prompt.
+  int32_t next() const {
+    return argmax(last.data(), static_cast<int64_t>(last.size()));
   }
 
-  int32_t next() const { return argmax(last); }
+  /// Feeds `id` and what follows it, `count` tokens in all unless an end of text
+  /// ends them, and appends what follows each.
+  void decode(int32_t id, int64_t count, bool stopAtEos,
+              std::vector<int32_t> &ids) {
+    size_t before = ids.size();
+    int64_t produced = 0;
+    ids.resize(before + static_cast<size_t>(count));
+    check(session,
+          moe_session_generate(&session, 0, id, count, stopAtEos,
+                               ids.data() + before, &produced));
+    ids.resize(before + static_cast<size_t>(produced));
+  }
+
   int64_t size() const { return static_cast<int64_t>(prompt.size()); }
 
 private:
@@ -127,16 +122,12 @@ static std::string idLine(const std::vector<int32_t> &ids) {
 
 static std::vector<int32_t> generate(Run &run, const Options &options,
                                      const moe_program_info &program) {
-  std::vector<int32_t> ids;
-  for (int64_t i = 0; i < options.generate; ++i) {
-    if (i)
-      run.decode(ids.back());
-    ids.push_back(run.next());
-    if (options.stopAtEos &&
-        std::find(program.eos, program.eos + program.num_eos, ids.back()) !=
-            program.eos + program.num_eos)
-      break;
-  }
+  std::vector<int32_t> ids{run.next()};
+  bool ended = options.stopAtEos &&
+               std::find(program.eos, program.eos + program.num_eos, ids[0]) !=
+                   program.eos + program.num_eos;
+  if (!ended && options.generate > 1)
+    run.decode(ids[0], options.generate - 1, options.stopAtEos, ids);
   return ids;
 }
 
@@ -156,12 +147,14 @@ static int64_t bench(Run &run, moe_session &session, const Options &options,
     ids.push_back(run.next());
     if (measured)
       prefill.samples.push_back(milliseconds(start));
-    for (int64_t i = 0; i < steps; ++i) {
+    // A device is given many steps at once, and only their sum is a time.
+    int64_t stride = session.device ? std::max<int64_t>(steps, 1) : 1;
+    for (int64_t i = 0; i < steps; i += stride) {
       start = now();
-      run.decode(ids.back());
-      ids.push_back(run.next());
+      run.decode(ids.back(), stride, false, ids);
       if (measured)
-        decode.samples.push_back(milliseconds(start));
+        decode.samples.push_back(milliseconds(start) /
+                                 static_cast<double>(stride));
     }
   };
   round(false);
@@ -175,12 +168,12 @@ static int64_t bench(Run &run, moe_session &session, const Options &options,
   print(format("{\"prefill_tokens\": %lld, \"prefill_ms\": %.6g, "
                "\"decode_tokens\": %lld, \"decode_ms_per_token\": %.6g, "
                "\"threads\": %d, \"context\": %lld, \"repeats\": %lld, "
-               "\"prefill_spread\": %.4g, \"decode_spread\": %.4g}\n",
+               "\"prefill_spread\": %.4g, \"decode_spread\": %.4g%s}\n",
                static_cast<long long>(run.size()), prefill.median(),
                static_cast<long long>(steps), decode.median(), session.threads,
                static_cast<long long>(session.context),
                static_cast<long long>(repeats.done()), prefill.spread(),
-               decode.spread()));
+               decode.spread(), deviceJson(session).c_str()));
   return (run.size() + steps) * repeats.done();
 }
 

@@ -1,8 +1,11 @@
 // Making and freeing sessions, and reading their statistics.
 #include "Error.h"
+#include "Generate.h"
 #include "Model.h"
 
+#include <algorithm>
 #include <memory>
+#include <mutex>
 #include <sched.h>
 
 using namespace moe::runtime;
@@ -36,6 +39,39 @@ static int64_t checkedOption(const char *name, int64_t value, int64_t fallback,
   return value ? value : fallback;
 }
 
+// Here, where all members are complete types.
+moe_session::moe_session() = default;
+moe_session::~moe_session() = default;
+
+/// The device of the model, loaded by the first session.
+static Device *openDevice(moe_model &model) {
+  const moe_device_info *device = model.program->device;
+  if (device && !model.device)
+    model.device = Device::open(*device, model.driver);
+  if (model.device)
+    model.device->requireUsable();
+  return model.device.get();
+}
+
+/// Gives the session its stream, and the model its weights on the device.
+static void useDevice(moe_session &session, uint64_t caches) {
+  Device &device = *session.device;
+  const Weights &weights = session.model->weights;
+  device.requireMemory(weights.size(), caches);
+  device.loadWeights(weights.data(), weights.size());
+  session.stream = std::make_unique<DeviceStream>(device);
+  session.workspace.useDevice(&device);
+  if (session.profiled)
+    session.stream->timeLaunches();
+}
+
+/// A program is compiled for so many tokens at once.
+static int64_t checkedPiece(const moe_model &model, int64_t value) {
+  int64_t piece = checkedOption("piece", value, defaultPiece, INT32_MAX);
+  const moe_device_info *device = model.program->device;
+  return device ? std::min(piece, device->max_tokens) : piece;
+}
+
 moe_status moe_session_create(moe_model *model,
                               const moe_session_options *options,
                               moe_session **session, char *message,
@@ -53,8 +89,14 @@ moe_status moe_session_create(moe_model *model,
            format("struct_size is %u, expected sizeof(moe_session_options) = "
                   "%zu",
                   o.struct_size, sizeof(o)));
+    std::unique_lock<std::mutex> lock(model->deviceMutex, std::defer_lock);
+    if (model->program->device)
+      lock.lock();
+    Device *device = openDevice(*model);
+    Device::Current current(device);
     auto made = std::make_unique<moe_session>();
     made->model = model;
+    made->device = device;
     // Positions and sequence ids are 32-bit integers.
     int64_t limit = model->program->max_context;
     if (limit <= 0 || limit > INT32_MAX)
@@ -63,13 +105,16 @@ moe_status moe_session_create(moe_model *model,
         checkedOption("threads", o.threads, availableThreads(), 4096));
     made->context = checkedOption("context", o.context, limit, limit);
     made->sequences = checkedOption("sequences", o.sequences, 1, 1 << 20);
-    made->piece = checkedOption("piece", o.piece, defaultPiece, INT32_MAX);
+    made->piece = checkedPiece(*model, o.piece);
     made->recordLoad = o.record_load;
     made->profiled = o.profile;
     if (model->program->is_language_model) {
       made->lengths.assign(made->sequences, 0);
       made->written.assign(made->sequences, 0);
     }
+    uint64_t caches = planCaches(*made);
+    if (device)
+      useDevice(*made, caches);
     makeCaches(*made, o.poison_cache);
     ++model->sessions;
     *session = made.release();
@@ -84,6 +129,7 @@ moe_status moe_session_destroy(moe_session *session) {
   if (session->busy)
     return MOE_BUSY;
   --session->model->sessions;
+  Device::Current current(session->device);
   delete session;
   return MOE_OK;
 }

@@ -2,6 +2,7 @@
 // code of one call, so they need no locks.
 #include "Statistics.h"
 
+#include <algorithm>
 #include <cstring>
 #include <ctime>
 
@@ -61,6 +62,14 @@ void Profile::end(const char *) {
   charge();
   if (open.size() > 1)
     open.pop_back();
+}
+
+void Profile::add(const char *name, uint64_t nanoseconds) {
+  charge();
+  size_t kernel = find(name);
+  ++kernels[kernel].calls;
+  kernels[kernel].nanoseconds += nanoseconds;
+  kernels[0].nanoseconds -= std::min(kernels[0].nanoseconds, nanoseconds);
 }
 
 void Profile::beginCall() {

@@ -43,6 +43,9 @@ public:
   /// The whole call is bracketed by these: what no kernel takes is entry "".
   void beginCall();
   void endCall();
+  /// One run of a kernel that was timed by others, within the call in progress:
+  /// what was spent outside of kernels is less by its time.
+  void add(const char *name, uint64_t nanoseconds);
 
   std::vector<Kernel> kernels;
 

@@ -2,12 +2,13 @@
 // Nothing here throws, since generated code stands between it and its caller.
 #include "Workspace.h"
 
+#include "Device.h"
+
 #include <algorithm>
 #include <sys/mman.h>
 
 using namespace moe::runtime;
 
-static constexpr size_t firstChunk = size_t(8) << 20;
 static constexpr size_t hugePage = size_t(2) << 20;
 static constexpr int offsetBits = 48;
 /// Chunks double, so that this many are more than an address space holds.
@@ -24,11 +25,18 @@ void moe::runtime::unmapPages(void *memory, size_t bytes) {
     munmap(memory, bytes);
 }
 
+void moe::runtime::freeMemory(Device *device, void *memory, size_t bytes) {
+  if (device)
+    device->free(memory);
+  else
+    unmapPages(memory, bytes);
+}
+
 Workspace::Workspace() { chunks.reserve(maxChunks); }
 
 Workspace::~Workspace() {
   for (const Chunk &chunk : chunks)
-    unmapPages(chunk.memory, chunk.size);
+    freeMemory(device, chunk.memory, chunk.size);
 }
 
 void *Workspace::allocate(size_t bytes, size_t alignment) {
@@ -43,20 +51,40 @@ void *Workspace::allocate(size_t bytes, size_t alignment) {
       return chunks[current].memory + start;
     }
   }
-  if (chunks.size() == maxChunks)
+  if (!grow(bytes))
     return nullptr;
-  size_t size = std::max<size_t>({firstChunk, bytes, reserved()});
-  size = (size + hugePage - 1) & ~(hugePage - 1);
-  // Unlike caches, this memory is about to be used: let the system refuse what
-  // it can never give.
+  used = bytes;
+  return chunks.back().memory;
+}
+
+/// Unlike caches, this memory is about to be used: let the system refuse what
+/// it can never give.
+static void *commitPages(size_t size) {
   void *memory = mmap(nullptr, size, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED)
     return nullptr;
   madvise(memory, size, MADV_HUGEPAGE);
-  chunks.push_back({static_cast<char *>(memory), size});
-  used = bytes;
   return memory;
+}
+
+bool Workspace::grow(size_t bytes) {
+  if (chunks.size() == maxChunks)
+    return false;
+  auto rounded = [](size_t size) {
+    return (size + hugePage - 1) & ~(hugePage - 1);
+  };
+  size_t size = rounded(std::max<size_t>({firstChunk, bytes, reserved()}));
+  void *memory = device ? device->allocate(size) : commitPages(size);
+  // The memory of a device is what it is: what is left may still be enough.
+  if (!memory && device) {
+    size = rounded(bytes);
+    memory = device->allocate(size);
+  }
+  if (!memory)
+    return false;
+  chunks.push_back({static_cast<char *>(memory), size});
+  return true;
 }
 
 int64_t Workspace::mark() const {

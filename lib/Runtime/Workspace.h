@@ -1,5 +1,6 @@
 // The memory generated code allocates from: a stack of chunks that are kept,
-// so that a session in steady state asks the system for nothing.
+// so that a session in steady state asks the system for nothing, and equal
+// calls get equal addresses.
 #ifndef MOE_LIB_RUNTIME_WORKSPACE_H
 #define MOE_LIB_RUNTIME_WORKSPACE_H
 
@@ -9,9 +10,14 @@
 
 namespace moe::runtime {
 
+class Device;
+
 /// A bump allocator. Memory is freed by going back to a mark.
 class Workspace {
 public:
+  /// Bytes of the first chunk, unless more is asked for at once.
+  static constexpr size_t firstChunk = size_t(8) << 20;
+
   Workspace();
   ~Workspace();
   Workspace(const Workspace &) = delete;
@@ -20,6 +26,9 @@ public:
   /// `bytes` of memory; null if the system gives none. `alignment` is a power
   /// of two of at most a page.
   void *allocate(size_t bytes, size_t alignment);
+
+  /// Takes chunks from here from now on; only before the first allocation.
+  void useDevice(Device *from) { device = from; }
 
   /// Where the stack stands: the chunk in the upper bits, the offset in it in
   /// the lower ones.
@@ -33,6 +42,9 @@ public:
   uint64_t reserved() const;
 
 private:
+  /// Appends a chunk of at least `bytes`; false if there is no memory.
+  bool grow(size_t bytes);
+
   struct Chunk {
     char *memory;
     size_t size;
@@ -40,11 +52,15 @@ private:
   std::vector<Chunk> chunks; ///< capacity reserved up front: never reallocates
   size_t current = 0;
   size_t used = 0;
+  Device *device = nullptr; ///< null: pages of the system
 };
 
 /// Anonymous zero pages, committed when touched; null if the system refuses.
 void *mapPages(size_t bytes);
 void unmapPages(void *memory, size_t bytes);
+
+/// Gives back pages of the system, or, with a device, its memory.
+void freeMemory(Device *device, void *memory, size_t bytes);
 
 } // namespace moe::runtime
 

@@ -195,7 +195,10 @@ static void testRing(moe_model *model) {
 static void testForwardErrors(moe_model *model) {
   moe_session *session = makeSession(model, 4, 2);
   float logits[4 * vocabulary];
-  int32_t tokens[] = {1, 2, 3, 4, 5}, bad[] = {1, 16}, huge[] = {13};
+  int32_t tokens[] = {1, 2, 3, 4, 5}, bad[] = {1, 16};
+#ifndef FAKE_DEVICE
+  int32_t huge[] = {13};
+#endif
 #define FORWARD(tokens, positions, sequences, count, first, capacity)          \
   moe_session_forward(session, tokens, positions, sequences, count, first,     \
                       logits, capacity)
@@ -222,12 +225,68 @@ static void testForwardErrors(moe_model *model) {
   EXPECT_ERROR(session, FORWARD(tokens, back, NULL, 2, 0, 64),
                MOE_INVALID_ARGUMENT, "token 1 has position 0, expected 2");
 
+#ifndef FAKE_DEVICE /* Host code cannot see ids there. */
   /* Out of memory in the middle of generated code leaves a usable session. */
   EXPECT_ERROR(session, FORWARD(huge, NULL, NULL, 1, 0, 64), MOE_OUT_OF_MEMORY,
                "'forward' asked for");
+#endif
   EXPECT(FORWARD(tokens + 1, NULL, NULL, 1, 0, 64) == MOE_OK);
   EXPECT(chosen(logits) == 5 && !*moe_session_message(session));
   EXPECT(moe_close(model) == MOE_BUSY);
+  EXPECT(moe_session_destroy(session) == MOE_OK);
+}
+
+/* Greedy continuations equal what forward says token by token. */
+static void testGenerate(moe_model *model) {
+  enum { count = 40 };
+  moe_session *session = makeSession(model, 64, 2);
+  int32_t prompt[] = {3, 1, 4}, ids[64], first;
+  int64_t produced = -1, length = -1;
+  float logits[vocabulary];
+  for (int32_t sequence = 1; sequence >= 0; --sequence) {
+    int32_t of[] = {sequence, sequence, sequence};
+    EXPECT(moe_session_forward(session, prompt, NULL, of, 3, 2, logits,
+                               vocabulary) == MOE_OK);
+    first = chosen(logits);
+    EXPECT(moe_session_generate(session, sequence, first, count, 0, ids,
+                                &produced) == MOE_OK);
+    EXPECT(produced == count && first == 10);
+    EXPECT(moe_session_length(session, sequence, &length) == MOE_OK &&
+           length == 3 + count);
+    /* 2 + 3 + 1 + 4 + 10, and every id that follows doubles the sum. */
+    int sum = 20;
+    for (int i = 0; i < count; sum += ids[i++])
+      EXPECT(ids[i] == sum % vocabulary);
+  }
+  /* Goes on where it ended, and can be started again. */
+  EXPECT(moe_session_forward(session, prompt, NULL, NULL, 1, 0, logits,
+                             vocabulary) == MOE_OK);
+  EXPECT(chosen(logits) == 3);
+  EXPECT(moe_session_reset(session) == MOE_OK);
+
+  /* 1 is an end of text: 2 + 15 - 16. Without being told, it goes on. */
+  int32_t end[] = {12, 3};
+  EXPECT(moe_session_forward(session, end, NULL, NULL, 1, 1, NULL, 0) ==
+         MOE_OK);
+  EXPECT(moe_session_generate(session, 0, 3, count, 1, ids, &produced) ==
+         MOE_OK);
+  EXPECT(produced == 1 && ids[0] == 1);
+  EXPECT(moe_session_length(session, 0, &length) == MOE_OK && length == 2);
+  EXPECT(moe_session_generate(session, 0, 1, 3, 0, ids, &produced) == MOE_OK);
+  EXPECT(produced == 3 && ids[0] == 2 && ids[1] == 4 && ids[2] == 8);
+
+#define GENERATE(sequence, token, count)                                         moe_session_generate(session, sequence, token, count, 0, ids, &produced)
+  EXPECT_ERROR(session, GENERATE(2, 1, 1), MOE_INVALID_ARGUMENT,
+               "sequence is 2, expected 0 to 1");
+  EXPECT_ERROR(session, GENERATE(0, 16, 1), MOE_INVALID_ARGUMENT,
+               "token 0 is 16, expected an id from 0 to 15");
+  EXPECT_ERROR(session, GENERATE(0, 1, 0), MOE_INVALID_ARGUMENT, "count is 0");
+  EXPECT_ERROR(session, GENERATE(0, 1, 60), MOE_INVALID_ARGUMENT,
+               "60 more tokens after 5 do not fit, the context holds 64");
+  EXPECT_ERROR(session, GENERATE(1, 15, 5), MOE_INVALID_ARGUMENT,
+               "every logit is NaN");
+  EXPECT(GENERATE(0, 1, 59) == MOE_OK && produced == 59);
+#undef GENERATE
   EXPECT(moe_session_destroy(session) == MOE_OK);
 }
 
@@ -339,6 +398,7 @@ int main(void) {
   testSequences(model);
   testRing(model);
   testForwardErrors(model);
+  testGenerate(model);
   testCalls(model);
   testStatistics(model);
   testThreads(model);

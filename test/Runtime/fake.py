@@ -79,12 +79,13 @@ def read_safetensors(path):
 
 
 class Program:
-    """A copy of the fake program in an own folder, with its weights beside it."""
+    """A copy of the fake program in an own folder, with its weights beside it; one for a device runs on `driver`."""
 
-    def __init__(self, binary, folder, bias=0.0):
+    def __init__(self, binary, folder, driver=None, bias=0.0):
         shutil.rmtree(folder, ignore_errors=True)
         os.makedirs(folder)
         self.folder = folder
+        self.driver = driver
         self.path = os.path.join(folder, "program")
         shutil.copy(binary, self.path)
         with open(self.path + ".weights", "wb") as file:
@@ -99,8 +100,10 @@ class Program:
         return self.file(name)
 
     def run(self, *arguments, **options):
+        driver = ["--driver", self.driver] if self.driver else []
         return subprocess.run(
-            [self.path, *map(str, arguments)], capture_output=True, text=True, errors="replace", timeout=120, **options
+            [self.path, *driver, *map(str, arguments)],
+            capture_output=True, text=True, errors="replace", timeout=120, **options,
         )
 
     def expect(self, condition, *what):

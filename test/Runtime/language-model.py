@@ -1,7 +1,10 @@
-"""--tokens with --logits, --generate, --record-load, --bench and --profile on the program written by hand."""
+"""--tokens with --logits, --generate, --record-load, --bench and --profile on the program written by hand.
+
+language-model.py PROGRAM FOLDER [DRIVER]      DRIVER: of a program for a device
+"""
 from fake import *
 
-program = Program(sys.argv[1], sys.argv[2], bias=2)
+program = Program(*sys.argv[1:], bias=2)
 check = program.expect
 
 

@@ -35,7 +35,8 @@ typedef enum moe_role {
   MOE_ROLE_FIRST_ROW = 5,  /* index scalar: logits are computed for rows first_row..T-1           */
   MOE_ROLE_CACHE = 6,      /* state: [sequences, positions, ...], zero pages at first, kept by the session,
                               updated in place; the result of the same role aliases it               */
-  MOE_ROLE_LOGITS = 7      /* f32 [T - first_row, vocabulary]                                      */
+  MOE_ROLE_LOGITS = 7,     /* f32 [T - first_row, vocabulary]                                      */
+  MOE_ROLE_STOP = 8        /* i32 [1], of the function "decode_step" only                           */
 } moe_role;
 
 /* One argument or result. A scalar `index` argument has rank 0 and element_type MOE_I64 with
@@ -101,6 +102,28 @@ typedef struct moe_parameter_info {
   uint64_t size;   /* bytes */
 } moe_parameter_info;
 
+/* One kernel of a device program. */
+typedef struct moe_kernel_info {
+  const char *name;
+  uint32_t num_parameters;
+  uint32_t threads;      /* of a block */
+  uint32_t shared_bytes; /* dynamic shared memory of a block */
+  uint32_t reserved;
+} moe_kernel_info;
+
+/* A program whose kernels run on a device. All that its functions allocate, and every tensor they are given or
+ * give back, is device memory; only index scalars and descriptors are the host's. Host code must not look into
+ * device memory: what it launches runs later, in the order of the launches. */
+typedef struct moe_device_info {
+  uint32_t struct_size; /* sizeof(moe_device_info) */
+  uint32_t num_kernels;
+  const char *chip;  /* "sm_90a", or "host": the image is a shared library for the stand-in driver */
+  const void *image; /* PTX text with its terminating zero, or an ELF file */
+  uint64_t image_size;
+  const moe_kernel_info *kernels;
+  int64_t max_tokens; /* most tokens of one call that the program was compiled for */
+} moe_device_info;
+
 typedef struct moe_program_info {
   uint32_t struct_size; /* sizeof(moe_program_info) */
   uint32_t version;     /* MOE_PROGRAM_VERSION */
@@ -123,7 +146,19 @@ typedef struct moe_program_info {
   uint32_t num_moe_layers;
   uint32_t reserved;
   const int32_t *moe_layers; /* decoder layer index of the n-th routing plan of one forward pass */
+  const moe_device_info *device; /* null: a program for the CPU */
 } moe_program_info;
+
+/* A device program that is a language model may have a function "decode_step": one step of greedy decoding that
+ * the host never looks into, so that it can be captured into a graph and replayed. Its inputs are tokens,
+ * positions, sequences and stop, each i32 [1] and updated in place, the caches and the parameters; outputs, if it
+ * has any, are these again. It
+ *   does nothing where stop is 1; otherwise it
+ *   feeds the token at its position of its sequence, as "forward" does;
+ *   replaces the token by the id of the largest logit, the lowest of equal ones, NaN never;
+ *   adds 1 to the position;
+ *   sets stop to 1 if stop is 0 and the new token is one of `eos` (a negative stop stays as it is);
+ *   if every logit is NaN, sets the token to -1 and stop to 1. */
 
 #define MOE_PROGRAM_SYMBOL moe_program
 extern const moe_program_info moe_program;
@@ -152,8 +187,12 @@ void _mlir_memref_to_llvm_free(void *pointer);
 int64_t moe_workspace_mark(void);            /* at function entry ... */
 void moe_workspace_release(int64_t mark);    /* ... and at its end: frees what was allocated since */
 /* Row counts of one routing plan: offsets[0..experts], ascending; the n-th call in a forward pass is of
- * the n-th MoE layer. Does nothing unless --record-load is on. */
+ * the n-th MoE layer. Does nothing unless --record-load is on. `offsets` is device memory in a device program. */
 void moe_record_load(const int64_t *offsets, int64_t experts);
+/* Runs kernel `kernel` of moe_device_info with `blocks` blocks, after all that was launched before; 0 blocks launch
+ * nothing. parameters[i] points to the i-th argument, as cuLaunchKernel takes it, and is read before this returns.
+ * After an error of the call nothing is launched any more. */
+void moe_gpu_launch(uint32_t kernel, int64_t blocks, void **parameters);
 /* Brackets one kernel; `kernel` is a constant name with program lifetime. Does nothing unless --profile. */
 void moe_profile_begin(const char *kernel);
 void moe_profile_end(const char *kernel);

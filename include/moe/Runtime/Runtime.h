@@ -47,7 +47,10 @@ typedef enum moe_status {
   MOE_BAD_WEIGHTS = 4,      /* the weights file is cut, changed, or of another program          */
   MOE_UNSUPPORTED_CPU = 5,  /* this CPU lacks what the program was compiled for                 */
   MOE_BUSY = 6,             /* the session runs another call, or the model still has sessions   */
-  MOE_INTERNAL_ERROR = 7    /* program and runtime do not fit together, or a bug                */
+  MOE_INTERNAL_ERROR = 7,   /* program and runtime do not fit together, or a bug                */
+  MOE_NO_DEVICE = 8,        /* no driver, no device, or none that the program was compiled for  */
+  MOE_DEVICE_LOST = 9       /* the device failed: every session of the model refuses further
+                               calls, and only a new process can use the device again           */
 } moe_status;
 
 typedef struct moe_model moe_model;     /* an opened program: its code and its mapped weights */
@@ -66,6 +69,8 @@ typedef struct moe_open_options {
                                       or shared library FILE that holds the program                         */
   moe_progress progress;           /* null, or told about the progress of `verify`, on the calling thread   */
   void *progress_user;             /* handed to `progress`                                                  */
+  const char *driver;              /* of a device program: file of the CUDA driver, loaded by the first session;
+                                      null: libcuda.so.1, wherever the system has it                        */
 } moe_open_options;
 
 /* Checks that this CPU can run the program, then finds, checks and maps its weights (read only; pages are
@@ -98,17 +103,19 @@ typedef struct moe_session_options {
   uint32_t struct_size; /* sizeof(moe_session_options)                                                      */
   int32_t threads;      /* threads of one call; 0: as many as the process may use CPUs                      */
   int64_t context;      /* positions a sequence may have; 0: the model's own limit. Memory for them is
-                           reserved now and committed only when used                                        */
+                           reserved now and committed only when used; of a device, taken as a whole now     */
   int64_t sequences;    /* independent sequences with own caches, at most 2^20; 0: one                      */
   uint32_t record_load; /* not 0: count the rows of each expert, see moe_session_load                       */
   uint32_t profile;     /* not 0: time each kernel, see moe_session_profile                                 */
   uint32_t poison_cache; /* for tests. Not 0: fill the caches with NaN first, which commits all of them     */
   uint32_t reserved;    /* 0                                                                                */
   int64_t piece;        /* tokens of a call that are computed at once; 0: 2048. Fewer need less work space, and
-                           fewer rows in the caches of layers with a window. Results do not depend on it     */
+                           fewer rows in the caches of layers with a window. Results do not depend on it. At
+                           most the `max_tokens` of a device program                                        */
 } moe_session_options;
 
-/* Makes a session. `options` may be null. On success *session is the caller's, to be given to
+/* Makes a session. `options` may be null. The first session of a device program loads the driver, finds a device
+ * and moves the weights there; nothing is allocated on it unless weights and caches fit. On success *session is the caller's, to be given to
  * moe_session_destroy; on failure it is null and `message` holds the reason. Thread safe. */
 MOE_API moe_status moe_session_create(moe_model *model, const moe_session_options *options, moe_session **session,
                                       char *message, size_t message_size);
@@ -135,6 +142,16 @@ MOE_API const char *moe_session_message(const moe_session *session);
 MOE_API moe_status moe_session_forward(moe_session *session, const int32_t *tokens, const int32_t *positions,
                                        const int32_t *sequences, int64_t num_tokens, int64_t first_row, float *logits,
                                        int64_t capacity);
+
+/* Continues a sequence greedily: feeds `token` at its end, then the id of the largest logit (the lowest of equal
+ * ones; NaN never wins), and so on, `count` tokens in all.
+ *   stop_at_eos  not 0: also ends after an end-of-text id was written
+ *   ids          receives the id that follows each token that was fed, at most `count`; may hold some of them
+ *                after a failure
+ *   produced     how many
+ * A device program with a function "decode_step" replays one graph a token. */
+MOE_API moe_status moe_session_generate(moe_session *session, int64_t sequence, int32_t token, int64_t count,
+                                        uint32_t stop_at_eos, int32_t *ids, int64_t *produced);
 
 /* Tokens that `sequence` holds now. */
 MOE_API moe_status moe_session_length(moe_session *session, int64_t sequence, int64_t *length);
@@ -169,7 +186,8 @@ MOE_API moe_status moe_session_load(moe_session *session, size_t index, moe_load
 typedef struct moe_profile_entry {
   const char *kernel;   /* name, as in the symbols of the program; the program's                            */
   uint64_t calls;
-  uint64_t nanoseconds; /* wall time inside it, kernels that it started left out                             */
+  uint64_t nanoseconds; /* wall time inside it, kernels that it started left out; of a device program, the
+                           device's own time                                                                */
 } moe_profile_entry;
 
 /* The n-th kernel, in the order of first use. MOE_INVALID_ARGUMENT when there is none (any more). Needs
@@ -186,7 +204,7 @@ MOE_API moe_status moe_session_clear(moe_session *session);
 #else
 #define MOE_ASSERT_SIZE(type, bytes) _Static_assert(sizeof(type) == (bytes), "layout of " #type)
 #endif
-MOE_ASSERT_SIZE(moe_open_options, 40);
+MOE_ASSERT_SIZE(moe_open_options, 48);
 MOE_ASSERT_SIZE(moe_tensor, 80);
 MOE_ASSERT_SIZE(moe_session_options, 48);
 MOE_ASSERT_SIZE(moe_load, 40);
@@ -195,7 +213,9 @@ MOE_ASSERT_SIZE(moe_descriptor, 152);
 MOE_ASSERT_SIZE(moe_value_info, 96);
 MOE_ASSERT_SIZE(moe_function_info, 48);
 MOE_ASSERT_SIZE(moe_parameter_info, 96);
-MOE_ASSERT_SIZE(moe_program_info, 136);
+MOE_ASSERT_SIZE(moe_kernel_info, 24);
+MOE_ASSERT_SIZE(moe_device_info, 48);
+MOE_ASSERT_SIZE(moe_program_info, 144);
 MOE_ASSERT_SIZE(moe_weights_header, 64);
 
 #ifdef __cplusplus
