@@ -7,7 +7,6 @@
 #include "moe/GPU/Hopper/CostModel.h"
 #include "moe/GPU/Hopper/GroupedMatmul.h"
 #include "moe/GPU/Hopper/Passes.h"
-#include "moe/GPU/Hopper/TensorMap.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -27,6 +26,8 @@ using namespace mlir::moe::hopper;
 
 static constexpr llvm::StringLiteral kProductAttr = "hopper.grouped_matmul", kKernelAttr = "hopper.kernel";
 static constexpr llvm::StringLiteral kLaunchFunction = "moe_gpu_launch", kMapFunction = "moe_gpu_tensor_map";
+/// CU_TENSOR_MAP_DATA_TYPE_BFLOAT16 and CU_TENSOR_MAP_SWIZZLE_128B of the CUDA driver.
+static constexpr int64_t kBFloat16 = 9, kSwizzle128 = 3;
 
 //===----------------------------------------------------------------------===//
 // What a function stands for
@@ -243,9 +244,9 @@ Value HostCode::buildMap(unsigned argument, ArrayRef<int64_t> box) {
     strides.push_back(constant(i64, pitch * 2 * type.getDimSize(1)));
   Value map = allocate(128, 64);
   func::CallOp::create(b, loc, kMapFunction, TypeRange(),
-                       ValueRange{map, pointer(argument), constant(i32, MOE_TENSOR_MAP_BF16),
+                       ValueRange{map, pointer(argument), constant(i32, kBFloat16),
                                   constant(i32, type.getRank()), array(i64, sizes), array(i64, strides),
-                                  array(i32, boxes), constant(i32, MOE_TENSOR_MAP_SWIZZLE_128)});
+                                  array(i32, boxes), constant(i32, kSwizzle128)});
   return map;
 }
 

@@ -44,7 +44,6 @@ func.func private @up(memref<?x64xbf16>, memref<?xi32>, memref<8x96x64xbf16>, me
 // the strides of the map tell; indices of 64 bits.
 // CHECK-LABEL: func.func private @down(
 // CHECK: call @moe_gpu_launch(%{{.+}}, %{{.+}}, %{{.+}}) {hopper.kernel = @moe_hopper::@down_n[[N:[0-9]+]]_tiles}
-// CHECK: llvm.alloca %{{.+}} x i8 {alignment = 64 : i64}
 // CHECK: %[[PITCH:.+]] = arith.constant 208 : i64
 // CHECK: %[[EXPERT:.+]] = arith.constant 13312 : i64
 // CHECK: llvm.store %[[PITCH]]
