@@ -406,8 +406,12 @@ private:
       chosen = {{0, facts, chooseTile(facts)}};
     SmallVector<KernelClass, 0> classes;
     for (const TileClass &tile : chosen) {
-      if (printDecisions)
-        llvm::errs() << options.name << ": " << tile.decision.describe(tile.facts) << '\n';
+      if (printDecisions) {
+        llvm::errs() << options.name;
+        if (tile.maxRows)
+          llvm::errs() << " up to " << tile.maxRows << " rows";
+        llvm::errs() << ": " << tile.decision.describe(tile.facts) << '\n';
+      }
       KernelClass &kernels = classes.emplace_back(KernelClass{tile.maxRows, options, "", 0, 0});
       kernels.options.name += "_n" + std::to_string(tile.decision.tokenTile);
       kernels.options.tokenTile = tile.decision.tokenTile;

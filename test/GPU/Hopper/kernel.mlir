@@ -9,6 +9,7 @@ func.func private @product_of_both(%g: f32, %u: f32) -> f32 {
 }
 
 // Tests the order of a gathering producer: free stage, weights, copies, then for an older stage wait, fence, arrive.
+// GATHERED-LABEL: gpu.module @kernels
 // GATHERED: llvm.mlir.global external @moe_shared() {addr_space = 3 : i32, alignment = 1024 : i64} : !llvm.array<0 x i8>
 // GATHERED-LABEL: llvm.func @product(
 // GATHERED-SAME: !llvm.ptr {llvm.align = 64 : i64, llvm.byval = !llvm.array<128 x i8>, nvvm.grid_constant}

@@ -64,7 +64,7 @@ func.func private @plus(%x: f32, %b: f32) -> f32 {
 // is asked for leaves one.
 // CHECK-LABEL: func.func private @any(
 // CHECK-SAME: %[[OUT:[^:]+]]: memref<?x64xf32>)
-// CHECK: %[[LIMIT:.+]] = arith.constant [[ROWS:[0-9]+]] : i64
+// CHECK: %[[LIMIT:.+]] = arith.constant {{[0-9]+}} : i64
 // CHECK: memref.dim %[[OUT]]
 // CHECK: %[[FITS:.+]] = arith.cmpi ule, %{{.+}}, %[[LIMIT]] : i64
 // CHECK: scf.if %[[FITS]] {
