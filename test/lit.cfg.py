@@ -14,6 +14,7 @@ Substitutions
   %llvm_bin                             the folder of LLVM's tools
 Features
   avx2 avx512                           this CPU has them (both imply FMA)
+  ptxas                                 NVIDIA's assembler is installed, as %ptxas
   sanitize                              our code was built with sanitizers
   cuda-header                           cuda.h is installed, in %cuda_include
   ptxas                                 NVIDIA's assembler is installed, as %ptxas
@@ -54,6 +55,9 @@ if {"avx2", "fma"} <= flags:
     config.available_features.add("avx2")
 if {"avx512f", "avx512bw", "avx512dq", "avx512vl", "fma"} <= flags:
     config.available_features.add("avx512")
+ptxas = "/usr/local/cuda/bin/ptxas"
+if os.path.exists(ptxas):
+    config.available_features.add("ptxas")
 cuda_include = "/usr/local/cuda/include"
 if os.path.exists(os.path.join(cuda_include, "cuda.h")):
     config.available_features.add("cuda-header")
@@ -128,4 +132,5 @@ config.substitutions += [
     ("%moe_src", config.moe_source_dir),
     ("%moe_bin", tools_dir),
     ("%llvm_bin", config.llvm_tools_dir),
+    ("%ptxas", ptxas),
 ]

@@ -56,6 +56,7 @@ enum DeviceAttribute : int {
   computeCapabilityMinor = 76
 };
 enum FunctionAttribute : int { maxDynamicSharedBytes = 8 };
+enum L2Promotion : int { promote128 = 2 };
 enum CaptureMode : int { captureThreadLocal = 1 };
 constexpr unsigned streamNonBlocking = 1;
 
@@ -99,6 +100,9 @@ constexpr unsigned streamNonBlocking = 1;
   F(cuEventDestroy_v2, (Event))                                                \
   F(cuEventRecord, (Event, Stream))                                            \
   F(cuEventElapsedTime, (float *, Event, Event))                               \
+  F(cuTensorMapEncodeTiled,                                                    \
+    (void *, unsigned, unsigned, void *, const uint64_t *, const uint64_t *,   \
+     const uint32_t *, const uint32_t *, int, unsigned, L2Promotion, int))     \
   F(cuLaunchKernel,                                                            \
     (Function, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,     \
      unsigned, Stream, void **, void **))

@@ -116,6 +116,10 @@ public:
   void fill(void *memory, unsigned char byte, size_t bytes) noexcept;
   void launch(uint32_t kernel, int64_t blocks, void **parameters) noexcept;
   void launch(const DeviceGraph &graph) noexcept;
+  /// moe_gpu_tensor_map of Program.h.
+  void encodeTensorMap(void *map, void *memory, uint32_t element, uint32_t rank,
+                       const uint64_t *sizes, const uint64_t *strides,
+                       const uint32_t *box, uint32_t swizzle) noexcept;
   void synchronize() noexcept;
 
   /// Throws the first error since the last check; `function` is what ran.

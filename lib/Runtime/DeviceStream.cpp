@@ -110,6 +110,19 @@ void DeviceStream::launch(uint32_t number, int64_t blocks,
     timedKernels.push_back(number);
 }
 
+void DeviceStream::encodeTensorMap(void *map, void *memory, uint32_t element,
+                                   uint32_t rank, const uint64_t *sizes,
+                                   const uint64_t *strides, const uint32_t *box,
+                                   uint32_t swizzle) noexcept {
+  if (error != success)
+    return;
+  constexpr uint32_t steps[] = {1, 1, 1, 1, 1}; // a tensor has five dimensions
+  failed(device.driver.cuTensorMapEncodeTiled(
+             map, element, rank, memory, sizes, strides, box, steps,
+             /*interleave=*/0, swizzle, promote128, /*fill=*/0),
+         "describe a tensor");
+}
+
 // --- Graphs --------------------------------------------------------------
 
 DeviceGraph::~DeviceGraph() { device.driver.cuGraphExecDestroy(graph); }

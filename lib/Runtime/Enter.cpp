@@ -137,12 +137,25 @@ void moe_profile_end(const char *kernel) {
     session.profile.end(kernel);
 }
 
-void moe_gpu_launch(uint32_t kernel, int64_t blocks, void **parameters) {
+/// The stream of a program for a device.
+static DeviceStream &currentStream() {
   moe_session &session = current();
   if (!session.device) {
     std::fputs("error: internal: a program without a device launches kernels\n",
                stderr);
     std::abort();
   }
-  session.stream->launch(kernel, blocks, parameters);
+  return *session.stream;
+}
+
+void moe_gpu_launch(uint32_t kernel, int64_t blocks, void **parameters) {
+  currentStream().launch(kernel, blocks, parameters);
+}
+
+void moe_gpu_tensor_map(void *map, void *memory, uint32_t element,
+                        uint32_t rank, const uint64_t *sizes,
+                        const uint64_t *strides, const uint32_t *box,
+                        uint32_t swizzle) {
+  currentStream().encodeTensorMap(map, memory, element, rank, sizes, strides,
+                                  box, swizzle);
 }

@@ -162,6 +162,20 @@ static void manyBlocks(void **arguments) {
   moe_gpu_launch(OVERRUN, 1, (void *[]){&nowhere});
 }
 
+static void encode(void **arguments, uint64_t stride) {
+  _Alignas(64) char map[128];
+  const moe_descriptor *x = arguments[0];
+  uint64_t sizes[] = {8, 4, 2}, strides[] = {stride, 64};
+  uint32_t box[] = {8, 2, 1};
+  moe_gpu_tensor_map(map, x->aligned, /*bfloat16*/ 9, 3, sizes, strides, box,
+                     /*of 128 bytes*/ 3);
+}
+
+static void tensorMap(void **arguments) { encode(arguments, 16); }
+
+/* Rows that do not begin at multiples of 16 bytes. */
+static void tensorMapOfOddRows(void **arguments) { encode(arguments, 12); }
+
 static const moe_kernel_info kernels[num_kernels] = {
     {"store", 1, threadsOfBlock, 0, 0},
     {"plan", 4, threadsOfBlock, 0, 0},

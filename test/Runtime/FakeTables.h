@@ -76,6 +76,8 @@ static const moe_function_info functions[] = {
     {"peek", "", 1, 0, matrix, NULL, peek},
     {"grow", "", 1, 0, matrix, NULL, grow},
     {"unknown_kernel", "", 1, 0, matrix, NULL, unknownKernel},
+    {"tensor_map", "", 1, 0, matrix, NULL, tensorMap},
+    {"odd_tensor_map", "", 1, 0, matrix, NULL, tensorMapOfOddRows},
     {"no_blocks", "", 1, 0, matrix, NULL, noBlocks},
     {"many_blocks", "", 1, 0, matrix, NULL, manyBlocks},
 #endif

@@ -35,6 +35,7 @@ MOE_CUDA_FUNCTIONS(CHECK)
 #define EQUAL(ours, theirs)                                                    \
   static_assert(static_cast<int>(cuda::ours) == static_cast<int>(theirs),      \
                 #ours);
+EQUAL(promote128, CU_TENSOR_MAP_L2_PROMOTION_L2_128B)
 EQUAL(success, CUDA_SUCCESS)
 EQUAL(outOfMemory, CUDA_ERROR_OUT_OF_MEMORY)
 EQUAL(stubLibrary, CUDA_ERROR_STUB_LIBRARY)

@@ -111,6 +111,10 @@ static void testErrorsOfACall(void) {
                "so many blocks of kernel store in 'many_blocks'");
   EXPECT(logged("launch overrun") == 0);
   EXPECT(call(session, "no_blocks") == MOE_OK);
+  EXPECT(call(session, "tensor_map") == MOE_OK);
+  EXPECT(logged("tensor map of 3 dimensions") == 1);
+  EXPECT_ERROR(session, call(session, "odd_tensor_map"), MOE_INTERNAL_ERROR,
+               "cannot describe a tensor in 'odd_tensor_map'");
   EXPECT_ERROR(session, call(session, "grow"), MOE_OUT_OF_MEMORY,
                "'grow' asked for 67.1 MB of work space");
   EXPECT(feed(session, 1) == MOE_OK && !*moe_session_message(session));

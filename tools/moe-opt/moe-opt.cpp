@@ -8,6 +8,7 @@
 #include "moe/CPU/Passes.h"
 #include "moe/Conversion/Passes.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
+#include "moe/GPU/Hopper/Passes.h"
 #include "moe/GPU/Passes.h"
 #include "moe/Import/Crash.h"
 #include "moe/Import/Nesting.h"
@@ -53,6 +54,7 @@ int main(int argc, char **argv) {
   moe::registerMoEConversionPasses();
   moe::registerMoECPULoweringPasses();
   moe::registerMoEGPUPasses();
+  moe::registerMoEGPUHopperPasses();
   moe::registerPipelines();
   DialectRegistry registry;
   // The very dialects and interfaces of moe-compile, so that a stage does the same here.

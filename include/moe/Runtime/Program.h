@@ -193,6 +193,16 @@ void moe_record_load(const int64_t *offsets, int64_t experts);
  * nothing. parameters[i] points to the i-th argument, as cuLaunchKernel takes it, and is read before this returns.
  * After an error of the call nothing is launched any more. */
 void moe_gpu_launch(uint32_t kernel, int64_t blocks, void **parameters);
+/* Writes the 128 bytes of a tensor map (CUtensorMap) to `map`, which is aligned to 64, as cuTensorMapEncodeTiled does:
+ * no interleaving, all elements, 128 bytes at once into the second level cache, zeros for what lies outside. A
+ * parameter of a kernel that is a map by value is a pointer to these bytes. An error counts like one of a launch.
+ * `memory` is device memory aligned to 16; dimensions come innermost first:
+ *   sizes    elements, rank of them, none 0
+ *   strides  bytes from one index to the next, of all but the innermost: rank - 1, multiples of 16
+ *   box      elements of one copy, rank of them, at most 256
+ * `element` is a CUtensorMapDataType, `swizzle` a CUtensorMapSwizzle. */
+void moe_gpu_tensor_map(void *map, void *memory, uint32_t element, uint32_t rank, const uint64_t *sizes,
+                        const uint64_t *strides, const uint32_t *box, uint32_t swizzle);
 /* Brackets one kernel; `kernel` is a constant name with program lifetime. Does nothing unless --profile. */
 void moe_profile_begin(const char *kernel);
 void moe_profile_end(const char *kernel);

@@ -142,6 +142,42 @@ API int cuLaunchKernel(Kernel *kernel, unsigned blocks, unsigned by, unsigned bz
   return unlock(SUCCESS);
 }
 
+/* What the real driver asks of a tensor map with elements of two bytes. */
+static int check_map(uint64_t map, unsigned element, unsigned rank,
+                     uint64_t memory, const uint64_t *sizes,
+                     const uint64_t *strides, const uint32_t *box,
+                     const uint32_t *steps, int swizzle) {
+  enum { bfloat16 = 9, swizzle_128 = 3 };
+  if (map % 64 || memory % 16 || element != bfloat16 || rank < 1 || rank > 5 ||
+      swizzle != swizzle_128 || box[0] * 2 > 128 || box[0] * 2 % 16)
+    return INVALID_VALUE;
+  for (unsigned i = 0; i < rank; ++i)
+    if (!sizes[i] || !box[i] || box[i] > 256 || steps[i] != 1 ||
+        (i && (strides[i - 1] % 16 || strides[i - 1] >> 40)))
+      return INVALID_VALUE;
+  return SUCCESS;
+}
+
+API int cuTensorMapEncodeTiled(void *map, unsigned element, unsigned rank,
+                               void *memory, const uint64_t *sizes,
+                               const uint64_t *strides, const uint32_t *box,
+                               const uint32_t *steps, int interleave,
+                               int swizzle, int promotion, int fill) {
+  lock();
+  int result = usable();
+  if (!result)
+    result = interleave || promotion != 2 || fill
+                 ? INVALID_VALUE
+                 : check_map((uintptr_t)map, element, rank, (uintptr_t)memory,
+                             sizes, strides, box, steps, swizzle);
+  if (!result) {
+    record("tensor map of %u dimensions", rank);
+    memset(map, 0, 128);
+    memcpy(map, &memory, sizeof(memory));
+  }
+  return unlock(result);
+}
+
 /* A range of device memory for a copy, or the error. */
 static int check_range(const char *what, Stream *stream, uint64_t memory,
                        size_t bytes) {

@@ -1,0 +1,92 @@
+//===- Passes.td - Passes for Hopper ------------------------*- tablegen -*-===//
+//
+// Grouped products on tensor cores, and what tests need of them.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef MOE_GPU_HOPPER_PASSES
+#define MOE_GPU_HOPPER_PASSES
+
+include "mlir/Pass/PassBase.td"
+
+def LowerGroupedMatmulHopperPass : Pass<"moe-gpu-lower-grouped-matmul-hopper", "::mlir::ModuleOp"> {
+  let summary = "Run grouped products on the tensor cores of Hopper";
+  let description = [{
+    A private function without a body that has the attribute `hopper.grouped_matmul` stands for one grouped product on
+    device memory. Its arguments are the tokens `[rows, K]`; where rows are gathered, their indices; one or two banks
+    `[experts, N, K]`; vectors `[experts, N]`; the offsets `[experts + 1]`; a tile map `[bytes]`; the output
+    `[rows, N]`. The attribute counts `banks` and `vectors`, says whether rows are `gathered`, names the `epilogue`
+    (a private function on f32), and knows either how many rows an expert has on average, `rows_per_expert`, or how many
+    rows a call has at most, `max_rows`: then kernels for several tiles are compiled, and each call chooses by its rows.
+    The tile map needs 16 * (1 + ceil(rows / 8) + experts) bytes.
+
+    The pass writes the function's body: tensor maps by `moe_gpu_tensor_map`, then two calls of `moe_gpu_launch`, the
+    first of which writes the tile map. The kernels appear in the gpu.module `moe_hopper`, each with its numbers in
+    `hopper.kernel`. A product that tensor cores cannot do is left alone, and a remark says why.
+
+    ```mlir
+    func.func private @up(memref<?x64xbf16>, memref<?xi32>, memref<8x96x64xbf16>, memref<8x96x64xbf16>, memref<9xi32>,
+      memref<?xi8>, memref<?x96xbf16>)
+      attributes {hopper.grouped_matmul = {banks = 2, vectors = 0, gathered, epilogue = @silu, max_rows = 4096}}
+    ```
+    becomes
+    ```mlir
+    func.func private @up(...) {
+      call @moe_gpu_tensor_map(%map, %gate, ...)
+      call @moe_gpu_launch(%number, %blocks, %parameters)
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::gpu::GPUDialect",
+                           "::mlir::LLVM::LLVMDialect", "::mlir::memref::MemRefDialect", "::mlir::NVVM::NVVMDialect",
+                           "::mlir::scf::SCFDialect"];
+  let options = [
+    Option<"tokenTile", "tile-n", "int64_t", "0",
+           "Tokens per tile: a multiple of 8 up to 256; 0 lets the model choose">,
+    Option<"multiprocessors", "multiprocessors", "int64_t", "132", "Multiprocessors of the device">,
+    Option<"printDecisions", "print-decisions", "bool", "false", "Print one line per product to standard error">
+  ];
+}
+
+def HopperKernelPass : Pass<"moe-gpu-hopper-kernel", "::mlir::ModuleOp"> {
+  let summary = "Write one product kernel and its tile map kernel, for tests and reports";
+  let description = [{
+    Appends the gpu.module `kernels` with the kernels `product` and `tile_map` for the options given.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect", "::mlir::LLVM::LLVMDialect",
+                           "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect"];
+  let options = [
+    Option<"k", "k", "int64_t", "2048", "Elements that are summed over">,
+    Option<"columns", "columns", "int64_t", "1024", "Outputs per row">,
+    Option<"experts", "experts", "int64_t", "8", "Groups of rows">,
+    Option<"tokenTile", "tile-n", "int64_t", "64", "Tokens per tile">,
+    Option<"stages", "stages", "int64_t", "4", "Stages of the ring">,
+    Option<"banks", "banks", "int64_t", "1", "Matrices per expert: 1 or 2">,
+    Option<"gathered", "gathered", "bool", "false", "Rows are gathered by index">,
+    Option<"outBits", "out-bits", "int64_t", "16", "16 for bf16, 32 for f32">,
+    Option<"indexBits", "index-bits", "int64_t", "32", "Bits of indices and offsets">,
+    Option<"vectorBits", "vector-bits", "int64_t", "0", "One vector per expert, of f32 (32) or bf16 (16); 0 for none">,
+    Option<"raster", "raster", "int64_t", "8", "Tiles of tokens that share weights in the cache">,
+    Option<"outPitch", "out-pitch", "int64_t", "0", "Elements between output rows; 0 for their length">,
+    Option<"epilogue", "epilogue", "std::string", "\"\"", "Name of the function that is the epilogue">
+  ];
+}
+
+def HopperIndexFunctionsPass : Pass<"moe-gpu-hopper-index-functions", "::mlir::ModuleOp"> {
+  let summary = "Write the kernels' position arithmetic as functions, for tests on CPU";
+  let description = [{
+    Appends a function with a C interface for each function of IndexFunctions.h, for a product of the sizes given.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect", "::mlir::LLVM::LLVMDialect",
+                           "::mlir::scf::SCFDialect"];
+  let options = [
+    Option<"k", "k", "int64_t", "2048", "Elements that are summed over">,
+    Option<"columns", "columns", "int64_t", "1024", "Outputs per row">,
+    Option<"experts", "experts", "int64_t", "8", "Groups of rows">,
+    Option<"tokenTile", "tile-n", "int64_t", "64", "Tokens per tile">,
+    Option<"stages", "stages", "int64_t", "4", "Stages of the ring">,
+    Option<"banks", "banks", "int64_t", "1", "Matrices per expert: 1 or 2">,
+    Option<"raster", "raster", "int64_t", "8", "Tiles of tokens that share weights in the cache">
+  ];
+}
+
+#endif // MOE_GPU_HOPPER_PASSES
