@@ -248,9 +248,10 @@ void Device::requireUsable() const {
 void Device::refuse(Result result, const char *doing) {
   if (isLost(result)) {
     lost = result;
+    // Which kernel did it is not known: the driver tells it some time later.
     fail(MOE_DEVICE_LOST, quote(deviceName) + " failed: " +
-                              driver.text(result) + ", when asked to " + doing +
-                              afterLoss);
+                              driver.text(result) +
+                              ", noticed when asked to " + doing + afterLoss);
   }
   fail(result == outOfMemory ? MOE_OUT_OF_MEMORY : MOE_INTERNAL_ERROR,
        quote(deviceName) + " cannot " + doing + ": " + driver.text(result));
