@@ -45,6 +45,20 @@ static bool isNonNegative(Value value) {
          llvm::all_of(op->getOperands(), isNonNegative);
 }
 
+/// The size that a view was cut with where `op` asks for it, if it is dynamic; else null.
+static Value getViewSize(Operation *op) {
+  auto dim = dyn_cast<memref::DimOp>(op);
+  auto view = dim ? dim.getSource().getDefiningOp<memref::SubViewOp>() : memref::SubViewOp();
+  if (!view || !dim.getConstantIndex())
+    return {};
+  llvm::SmallBitVector dropped = view.getDroppedDims();
+  unsigned left = *dim.getConstantIndex();
+  for (auto [source, size] : llvm::enumerate(view.getMixedSizes()))
+    if (!dropped.test(source) && left-- == 0)
+      return dyn_cast<Value>(size);
+  return {};
+}
+
 Value HostBound::buildExact(OpBuilder &builder, Value value) {
   if (value.getParentRegion()->isAncestor(anchor->getParentRegion()) && values.isKnown(value))
     return value;
@@ -67,46 +81,37 @@ Value HostBound::build(OpBuilder &builder, Value value) {
   if (auto bounds = getLoopBounds(value))
     return build(builder, bounds->second);
   Operation *op = value.getDefiningOp();
-  return op ? buildOfOperation(builder, op, value) : Value();
+  return op ? buildOfOperation(builder, op) : Value();
 }
 
-Value HostBound::buildOfOperation(OpBuilder &builder, Operation *op, Value value) {
+Value HostBound::buildOfOperation(OpBuilder &builder, Operation *op) {
   Location loc = op->getLoc();
-  SmallVector<Value, 3> bounds;
-  auto buildBoth = [&](unsigned first) {
-    for (Value operand : op->getOperands().slice(first, 2))
-      bounds.push_back(build(builder, operand));
-    return bounds[0] && bounds[1];
+  Value first, second;
+  auto buildBoth = [&](unsigned operand) {
+    first = build(builder, op->getOperand(operand));
+    second = build(builder, op->getOperand(operand + 1));
+    return first && second;
   };
   if (isa<arith::MinSIOp>(op)) {
     if (buildBoth(0))
-      return arith::MinSIOp::create(builder, loc, bounds[0], bounds[1]);
-    return bounds[0] ? bounds[0] : bounds[1];
+      return arith::MinSIOp::create(builder, loc, first, second);
+    return first ? first : second;
   }
   if (isa<arith::MaxSIOp>(op))
-    return buildBoth(0) ? arith::MaxSIOp::create(builder, loc, bounds[0], bounds[1]).getResult() : Value();
+    return buildBoth(0) ? arith::MaxSIOp::create(builder, loc, first, second).getResult() : Value();
   if (isa<arith::SelectOp>(op))
-    return buildBoth(1) ? arith::MaxSIOp::create(builder, loc, bounds[0], bounds[1]).getResult() : Value();
+    return buildBoth(1) ? arith::MaxSIOp::create(builder, loc, first, second).getResult() : Value();
   if (isa<arith::AddIOp>(op))
-    return buildBoth(0) ? arith::AddIOp::create(builder, loc, bounds[0], bounds[1]).getResult() : Value();
+    return buildBoth(0) ? arith::AddIOp::create(builder, loc, first, second).getResult() : Value();
   if (isa<arith::MulIOp>(op) && llvm::all_of(op->getOperands(), isNonNegative))
-    return buildBoth(0) ? arith::MulIOp::create(builder, loc, bounds[0], bounds[1]).getResult() : Value();
+    return buildBoth(0) ? arith::MulIOp::create(builder, loc, first, second).getResult() : Value();
   if (isa<arith::SubIOp>(op) && isNonNegative(op->getOperand(1)))
     return build(builder, op->getOperand(0));
   if (isa<arith::DivUIOp>(op) && isNonNegative(op->getOperand(0)))
     return build(builder, op->getOperand(0));
   if (isa<arith::RemUIOp>(op) && isNonNegative(op->getOperand(1)))
     return build(builder, op->getOperand(1));
-  if (auto dim = dyn_cast<memref::DimOp>(op))
-    if (auto view = dim.getSource().getDefiningOp<memref::SubViewOp>(); view && dim.getConstantIndex()) {
-      auto dropped = view.getDroppedDims();
-      unsigned left = *dim.getConstantIndex(), source = 0;
-      for (;; ++source)
-        if (!dropped.test(source) && left-- == 0)
-          break;
-      OpFoldResult size = view.getMixedSizes()[source];
-      if (auto dynamic = dyn_cast<Value>(size))
-        return build(builder, dynamic);
-    }
+  if (Value size = getViewSize(op))
+    return build(builder, size);
   return {};
 }

@@ -24,7 +24,7 @@ public:
 
 private:
   Value buildExact(OpBuilder &builder, Value value);
-  Value buildOfOperation(OpBuilder &builder, Operation *op, Value value);
+  Value buildOfOperation(OpBuilder &builder, Operation *op);
 
   Operation *anchor;
   const HostValues &values;

@@ -145,6 +145,16 @@ static llvm::Expected<std::string> buildHostImage(llvm::Module &program, llvm::T
   return readImage(scratch.image);
 }
 
+/// PTX, which ends with a zero.
+static llvm::Expected<std::string> buildPTX(llvm::Module &program, llvm::TargetMachine &machine) {
+  llvm::SmallString<0> text;
+  llvm::raw_svector_ostream stream(text);
+  if (llvm::Error error = writeMachineCode(program, machine, stream, /*assembly=*/true))
+    return error;
+  text.push_back('\0');
+  return text.str().str();
+}
+
 llvm::Expected<DeviceFacts> moe::compileDevice(ModuleOp module, llvm::TargetMachine &machine,
                                                     const DeviceScratch &scratch) {
   auto target = module->getAttrOfType<GPUTargetAttr>(MoEDialect::kDeviceAttr);
@@ -157,39 +167,30 @@ llvm::Expected<DeviceFacts> moe::compileDevice(ModuleOp module, llvm::TargetMach
   facts.maxTokens = target.getMaxTokens();
   facts.kernels = describeKernels(device);
 
-  bool onHost = target.getChip() == kHost;
+  // The machine of a chip; the host's own stands in for one.
   std::unique_ptr<llvm::TargetMachine> deviceMachine;
-  if (!onHost) {
+  if (target.getChip() != kHost) {
     auto created = createDeviceMachine(target.getChip());
     if (!created)
       return created.takeError();
     deviceMachine = std::move(*created);
   }
-  llvm::TargetMachine &used = onHost ? machine : *deviceMachine;
+  llvm::TargetMachine &used = deviceMachine ? *deviceMachine : machine;
   llvm::LLVMContext context;
   std::unique_ptr<llvm::Module> program = translateDevice(device, used, context);
   // The diagnostics have said what is wrong.
   if (!program)
     return llvm::createStringError("");
   device.erase();
-  if (onHost) {
+  if (!deviceMachine) {
     setTargetAttributes(*program, module);
     addParameterSizes(*program, facts.kernels);
   }
   optimizeProgram(*program, used);
-  if (onHost) {
-    auto image = buildHostImage(*program, used, scratch);
-    if (!image)
-      return image.takeError();
-    facts.image = std::move(*image);
-    return facts;
-  }
-  llvm::SmallString<0> text;
-  llvm::raw_svector_ostream stream(text);
-  if (llvm::Error error = writeMachineCode(*program, used, stream, /*assembly=*/true))
-    return error;
-  facts.image = text.str().str();
-  facts.image.push_back('\0');
+  auto image = deviceMachine ? buildPTX(*program, used) : buildHostImage(*program, used, scratch);
+  if (!image)
+    return image.takeError();
+  facts.image = std::move(*image);
   return facts;
 }
 

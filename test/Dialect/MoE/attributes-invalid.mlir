@@ -41,6 +41,26 @@ module attributes {moe.target = #moe.cpu<"znver1", "+sse4.2", vectorBits = 128, 
 
 // -----
 
+// expected-error @+1 {{expected 'moe.device' to be a #moe.gpu attribute}}
+module attributes {moe.device = "sm_90a"} {}
+
+// -----
+
+// expected-error @+1 {{expected 'maxTokens' to be 1 or more, got 0}}
+module attributes {moe.device = #moe.gpu<"sm_90a", maxTokens = 0>} {}
+
+// -----
+
+// expected-error @+1 {{expected the name of a chip}}
+module attributes {moe.device = #moe.gpu<"", maxTokens = 1>} {}
+
+// -----
+
+// expected-error @+1 {{expected 'moe.parameters' to be the sizes of a kernel's parameters}}
+func.func private @parameters() attributes {moe.parameters = 3 : i32}
+
+// -----
+
 // expected-error @+1 {{expected 'moe.weights_size' to be a number of bytes (i64)}}
 module attributes {moe.weights_size = -1 : i64} {}
 

@@ -141,9 +141,10 @@ func.func @embedding(%table: tensor<100x64xbf16>, %ids: tensor<?xi32>, %init: te
 }
 
 // The facts about a target and about a model stand on the module.
-// CHECK: module @described attributes {moe.language_model = {max_context = 64 : i64, vocabulary = 100 : i64}, moe.summary = "a model",
+// CHECK: module @described attributes {moe.device = #moe.gpu<"sm_90a", maxTokens = 2048>, moe.language_model = {max_context = 64 : i64, vocabulary = 100 : i64}, moe.summary = "a model",
 // CHECK-SAME: moe.target = #moe.cpu<"znver4", "+avx512f", vectorBits = 512, l1Bytes = 32768, l2Bytes = 1048576>}
 module @described attributes {
+  moe.device = #moe.gpu<"sm_90a", maxTokens = 2048>,
   moe.language_model = {vocabulary = 100 : i64, max_context = 64 : i64}, moe.summary = "a model",
   moe.target = #moe.cpu<"znver4", "+avx512f", vectorBits = 512, l1Bytes = 32768, l2Bytes = 1048576>
 } {}
