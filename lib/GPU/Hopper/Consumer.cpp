@@ -73,6 +73,8 @@ LogicalResult hopper::buildConsumer(const DeviceBuilder &d, const KernelContext 
                     return buildBlock(step, kernel, block, ring);
                   });
     NVVM::WgmmaWaitGroupSyncOp::create(item.b, item.loc, 0);
+    // Nothing but order tells LLVM that sums are complete only now. The branch in here also keeps their uses in another
+    // basic block than the wait, which LLVM does not move arithmetic across.
     buildRelease(item, kernel, ring[2]);
     SmallVector<Value> sums;
     for (int64_t index = 0; index < kernel.shape.tokenTile / 2; ++index)

@@ -14,7 +14,8 @@ import numpy as np
 
 from kernels import assemble, run
 from product_numbers import Case, Data, bf16_bits, compare, from_bf16, plus_bias
-from ptx_machine import Memory, Program, TensorMap, launch
+from ptx_machine import Memory, TensorMap, launch
+from ptx_program import Program
 
 MOE_OPT, LLVM_BIN, CC = sys.argv[1:]
 K, COLUMNS, EXPERTS, LARGEST = 72, 40, 4, 16384

@@ -9,7 +9,7 @@ import sys
 
 from kernels import make_ptx
 from product_numbers import Case, Modelled, product_of_both, run_case
-from ptx_machine import MachineError
+from ptx_program import MachineError
 
 SEEDS = range(8)
 GATHERED = Case("gathered", [9, 0, 12], k=520, columns=140, gathered=1, stages=4, **{"tile-n": 16})

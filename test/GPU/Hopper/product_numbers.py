@@ -11,7 +11,9 @@ import sys
 import numpy as np
 
 from kernels import make_ptx
-from ptx_machine import Memory, Program, TensorMap, launch, to_bf16
+import ptx_instructions  # fills the table of instructions
+from ptx_machine import Memory, TensorMap, launch
+from ptx_program import Program, to_bf16
 
 PRODUCT_THREADS, MAP_THREADS = 384, 256
 
