@@ -74,11 +74,8 @@ void moe::runtime::enter(moe_session &session,
                                 bytesText(session.workspace.reserved()) +
                                 "; fewer tokens at a time need less");
   }
-  if (!session.device)
-    return;
-  if (session.profiled)
+  if (session.device && session.profiled)
     session.stream->collect(session.profile);
-  session.stream->check(function.name);
 }
 
 /// Generated code allocates from serial code of a call only.

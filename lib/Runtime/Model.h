@@ -124,7 +124,8 @@ struct moe_session {
 namespace moe::runtime {
 
 /// Runs a function of the program with its session as the current one of this
-/// thread. Throws Error if it runs out of memory, or if its device refuses.
+/// thread. Throws Error if it runs out of memory; what a device refuses, `finish`
+/// says.
 void enter(moe_session &session, const moe_function_info &function);
 
 } // namespace moe::runtime

@@ -40,19 +40,24 @@ static moe_model *openModel(void) {
   return model;
 }
 
-static moe_session *makeSession(moe_model *model, int64_t context,
-                                int64_t sequences) {
+static moe_session *makeSessionWith(moe_model *model, int64_t context,
+                                    int64_t sequences, uint32_t recordLoad) {
   moe_session_options options = {0};
   moe_session *session = NULL;
   char message[MOE_MESSAGE_SIZE] = "";
   options.struct_size = sizeof(options);
   options.context = context;
   options.sequences = sequences;
-  options.record_load = 1;
+  options.record_load = recordLoad;
   if (moe_session_create(model, &options, &session, message, sizeof(message)) !=
       MOE_OK)
     fprintf(stderr, "moe_session_create: %s\n", message);
   return session;
+}
+
+static moe_session *makeSession(moe_model *model, int64_t context,
+                                int64_t sequences) {
+  return makeSessionWith(model, context, sequences, 1);
 }
 
 /* The id whose logit is 1, -1 if that is not true of exactly one. */
@@ -236,10 +241,11 @@ static void testForwardErrors(moe_model *model) {
   EXPECT(moe_session_destroy(session) == MOE_OK);
 }
 
-/* Greedy continuations equal what forward says token by token. */
-static void testGenerate(moe_model *model) {
+/* Greedy continuations equal what forward says token by token. On a device, those that record loads go call by call,
+ * and others by a graph. */
+static void testGenerate(moe_model *model, uint32_t recordLoad) {
   enum { count = 40 };
-  moe_session *session = makeSession(model, 64, 2);
+  moe_session *session = makeSessionWith(model, 64, 2, recordLoad);
   int32_t prompt[] = {3, 1, 4}, ids[64], first;
   int64_t produced = -1, length = -1;
   float logits[vocabulary];
@@ -403,7 +409,8 @@ int main(void) {
   testSequences(model);
   testRing(model);
   testForwardErrors(model);
-  testGenerate(model);
+  testGenerate(model, 0);
+  testGenerate(model, 1);
   testCalls(model);
   testStatistics(model);
   testThreads(model);

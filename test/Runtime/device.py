@@ -76,6 +76,9 @@ check(np.array_equal(np.load(saved), np.load(cpu.file("out.npy"))), "pieces of a
 os.remove(saved)
 program.ids(prompt)
 
+# Both caches begin as zeros, though memory of a device does not.
+check(count(lines, " fill 00 #") == 2, "caches are cleared", lines)
+check(count(run(program, *generate, 2, "--poison-cache")[1], " fill ff #") == 2, "poisoned caches")
 # A kernel's dynamic shared memory is asked for, and its launch says the same.
 check(count(lines, f"launch logits <2, 4, {100 << 10}>") == 2, "shared memory", lines)
 # Functions take so many rows and no more.

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include "Driver.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -238,7 +239,9 @@ API int cuMemcpyDtoHAsync_v2(void *to, uint64_t from, size_t bytes,
 API int cuMemsetD8Async(uint64_t to, unsigned char byte, size_t bytes,
                         Stream *stream) {
   lock();
-  int result = check_range("fill", stream, to, bytes);
+  char what[16];
+  snprintf(what, sizeof what, "fill %02x", byte);
+  int result = check_range(what, stream, to, bytes);
   if (result)
     return unlock(result);
   Operation *operation = make_operation(FILL);
