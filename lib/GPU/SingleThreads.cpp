@@ -152,7 +152,11 @@ static void copyConstant(memref::GetGlobalOp constant) {
   constant.getResult().replaceAllUsesWith(buffer);
   auto index = [&](int64_t value) -> Value { return arith::ConstantIndexOp::create(builder, loc, value); };
   SmallVector<Value> lower, upper, steps;
-  for (int64_t extent : type.getRank() ? type.getShape() : ArrayRef<int64_t>{1}) {
+  // A single number is a kernel of one iteration, too.
+  SmallVector<int64_t> extents(type.getShape());
+  if (extents.empty())
+    extents.push_back(1);
+  for (int64_t extent : extents) {
     lower.push_back(index(0));
     upper.push_back(index(extent));
     steps.push_back(index(1));
