@@ -262,7 +262,7 @@ struct DecodeStepPass : moe::impl::DecodeStepPassBase<DecodeStepPass> {
   void runOnOperation() override {
     ModuleOp module = getOperation();
     if (fanIn < 2) {
-      module.emitError("expected a fan-in of at least 2, got ") << fanIn;
+      module.emitError("expected a fan-in of at least 2, got ") << fanIn.getValue();
       return signalPassFailure();
     }
     auto model = module->getAttrOfType<DictionaryAttr>(MoEDialect::kLanguageModelAttr);
