@@ -17,26 +17,32 @@
 // CHECK-SAME:        tensor<1xi32> {moe.name = "stop", moe.role = "stop"},
 // CHECK-SAME:        tensor<?x?x2xf32> {moe.name = "keys", moe.role = "cache", moe.window = 4 : i64})
 // CHECK:         %[[FED:.+]]:2 = linalg.generic {{.+}} ins(%[[TOKENS]], %[[POSITIONS]], %[[STOP]] :
-// CHECK:           arith.cmpi sgt, %{{.+}}, %c0_i32
+// CHECK:           %[[ZERO:.+]] = arith.constant 0 : i32
+// CHECK:           arith.cmpi sgt, %{{.+}}, %[[ZERO]]
 // CHECK-DAG:     %[[TOKEN:.+]] = tensor.cast %[[FED]]#0
 // CHECK-DAG:     %[[POSITION:.+]] = tensor.cast %[[FED]]#1
 // CHECK-DAG:     %[[SEQUENCE:.+]] = tensor.cast %[[SEQUENCES]]
-// CHECK:         %[[OUT:.+]]:2 = call @forward(%[[CACHE]], %[[SEQUENCE]], %[[TOKEN]], %[[POSITION]], %c0{{[_0-9]*}})
-// CHECK:         %[[FIRST:.+]]:2 = linalg.generic {{.+}} outs({{.+}} : tensor<3xf32>, tensor<3xi32>)
-// CHECK:           scf.for %[[ROUND:.+]] = %{{.+}} to %c24{{[_0-9]*}} step
+// CHECK:         %[[OUT:.+]]:2 = call @forward(%[[CACHE]], %[[SEQUENCE]], %[[TOKEN]], %[[POSITION]], %{{.+}})
+// CHECK:         linalg.generic {{.+}} outs({{.+}} : tensor<3xf32>, tensor<3xi32>)
+// CHECK:           %[[LAST:.+]] = arith.constant 69 : index
+// CHECK:           %[[ROUNDS:.+]] = arith.constant 24 : index
+// CHECK:           scf.for %{{.+}} = %{{.+}} to %[[ROUNDS]] step
 // CHECK:             %[[PLACE:.+]] = arith.addi
-// CHECK:             %[[INSIDE:.+]] = arith.minsi %[[PLACE]], %c69
+// CHECK:             %[[INSIDE:.+]] = arith.minsi %[[PLACE]], %[[LAST]]
 // CHECK:             tensor.extract %[[OUT]]#1[%{{.+}}, %[[INSIDE]]]
 // CHECK:             arith.cmpf ogt
 // CHECK:             arith.cmpf oeq
 // CHECK:             arith.cmpi ult
 // CHECK:         %[[BEST:.+]]:2 = linalg.generic {{.+}} outs({{.+}} : tensor<1xf32>, tensor<1xi32>)
-// CHECK:           scf.for %{{.+}} = %{{.+}} to %c3{{[_0-9]*}} step
+// CHECK:           %[[GROUPS:.+]] = arith.constant 3 : index
+// CHECK:           scf.for %{{.+}} = %{{.+}} to %[[GROUPS]] step
 // CHECK:         %[[NEXT:.+]]:3 = linalg.generic {{.+}} ins(%[[FED]]#0, %[[BEST]]#1 :
 // CHECK-SAME:      outs(%[[TOKENS]], %[[POSITIONS]], %[[STOP]] :
 // CHECK:         ^bb0(%{{.+}}: i32, %[[ID:.+]]: i32, %{{.+}}: i32, %{{.+}}: i32, %{{.+}}: i32):
-// CHECK-DAG:       arith.cmpi eq, %[[ID]], %c5_i32
-// CHECK-DAG:       arith.cmpi eq, %[[ID]], %c69_i32
+// CHECK:           %[[FIVE:.+]] = arith.constant 5 : i32
+// CHECK:           arith.cmpi eq, %[[ID]], %[[FIVE]]
+// CHECK:           %[[END:.+]] = arith.constant 69 : i32
+// CHECK:           arith.cmpi eq, %[[ID]], %[[END]]
 // CHECK:         return %[[NEXT]]#0, %[[NEXT]]#1, %[[NEXT]]#2, %[[OUT]]#0 :
 
 // Tests that the tree has as many levels as it needs.
@@ -67,8 +73,10 @@ module attributes {moe.language_model = {vocabulary = 70 : i64, max_context = 8 
 
 // Tests that a step written by hand stays the only one.
 // CHECK-LABEL: module attributes {moe.language_model
-// CHECK-COUNT-1: @decode_step
+// CHECK:       func.func @decode_step() {
+// CHECK:       func.func @forward(
 // CHECK-NOT:   @decode_step
+// CHECK:       return
 module attributes {moe.language_model = {vocabulary = 4 : i64, max_context = 8 : i64}} {
   func.func @decode_step() {
     return
@@ -85,6 +93,9 @@ module attributes {moe.language_model = {vocabulary = 4 : i64, max_context = 8 :
 // Tests that a model that takes more than tokens and caches gets none.
 // CHECK-LABEL: module attributes {moe.language_model
 // CHECK-NOT:   @decode_step
+// CHECK:       func.func @forward(
+// CHECK-NOT:   @decode_step
+// CHECK:       return
 module attributes {moe.language_model = {vocabulary = 4 : i64, max_context = 8 : i64}} {
   func.func @forward(%tokens: tensor<?xi32> {moe.role = "tokens"}, %positions: tensor<?xi32> {moe.role = "positions"},
                      %sequences: tensor<?xi32> {moe.role = "sequences"}, %first_row: index {moe.role = "first_row"},
@@ -96,8 +107,10 @@ module attributes {moe.language_model = {vocabulary = 4 : i64, max_context = 8 :
 // -----
 
 // Tests that a module that is no language model gets none.
-// CHECK-LABEL: func.func @forward(
+// CHECK-LABEL: module {
+// CHECK:       func.func @forward(
 // CHECK-NOT:   @decode_step
+// CHECK:       return
 func.func @forward(%tokens: tensor<?xi32> {moe.role = "tokens"}) -> tensor<?xi32> {
   return %tokens : tensor<?xi32>
 }
