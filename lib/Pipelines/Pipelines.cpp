@@ -186,6 +186,8 @@ void moe::buildNVPTXTilePipeline(OpPassManager &pm, const NVPTXOptions &) {
   // While selections are still one operation: their plain lowering goes through the tokens one after the other.
   pm.addNestedPass<func::FuncOp>(createTileSelectPass());
   pm.addPass(createConvertMoEToKernelsPass({/*recordLoad=*/true}));
+  // Before weights are arguments, which it then gets as every function does.
+  pm.addPass(createDecodeStepPass());
   // After banks became their components: every global is one tensor of the weights file now.
   pm.addPass(createParametersPass());
   pm.addPass(verifyStage("tile"));

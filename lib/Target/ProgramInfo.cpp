@@ -88,7 +88,7 @@ static uint32_t getRole(StringRef role) {
   static constexpr std::pair<StringLiteral, moe_role> kRoles[] = {
       {"parameters", MOE_ROLE_PARAMETERS}, {"tokens", MOE_ROLE_TOKENS},       {"positions", MOE_ROLE_POSITIONS},
       {"sequences", MOE_ROLE_SEQUENCES},   {"first_row", MOE_ROLE_FIRST_ROW}, {"cache", MOE_ROLE_CACHE},
-      {"logits", MOE_ROLE_LOGITS}};
+      {"logits", MOE_ROLE_LOGITS},         {"stop", MOE_ROLE_STOP}};
   for (auto [name, value] : kRoles)
     if (role == name)
       return value;

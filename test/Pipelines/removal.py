@@ -169,6 +169,7 @@ STAGES = {
         ("moe-tile-select", "tokens choose in parallel", "device-optimized", Has(r"scf\.forall \(%\S+\) in \(%\S+\) .*xi32>")),
         ("convert-moe-to-kernels", "no operation of the dialect is left", "device-optimized",
          Fails("expected a weight to be a tensor")),
+        ("moe-gpu-decode-step", "greedy decoding is a graph that is replayed", "greedy", Has(r"func\.func @decode_step")),
         ("moe-parameters", "weights are views of one file", "device-optimized",
          Fails("weights are views of the function's parameters")),
         ("moe-verify-stage", "a broken contract is noticed", "violation", Refused(CONTRACT)),
@@ -232,7 +233,7 @@ FILES = {
     "layer": os.path.join(TESTS, "Dialect", "MoE", "Transforms", "Inputs", "optimize-layer.mlir"),
     **{name: os.path.join(HERE, "Inputs", name + ".mlir")
        for name in ("violation", "coupled", "twice", "calls", "nested", "exponential", "poison", "scatter", "counted",
-                    "rotary", "rows", "on-chip")},
+                    "rotary", "rows", "on-chip", "greedy")},
 }
 MADE = {"optimized": ("moe-optimize", "layer"), "tiled": ("moe-tile", "optimized"), "plain": ("moe-reference", "layer"),
         "device-optimized": ("moe-nvptx-optimize", "layer"), "device-tiled": ("moe-nvptx-tile", "device-optimized")}

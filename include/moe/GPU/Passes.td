@@ -1,7 +1,7 @@
 //===- Passes.td - Passes of the GPU back end ---------------*- tablegen -*-===//
 //
-// Declares the passes from bufferised programs to a device module and a host that launches its kernels. Throughout, an
-// outermost scf.parallel is one kernel: a launch with a thread for each iteration.
+// Declares the passes from bufferised programs to a device module and a host that launches its kernels, and the one on
+// tensors that adds what only devices need. Throughout, an outermost scf.parallel is one kernel: a launch with a thread for each iteration.
 //
 //===----------------------------------------------------------------------===//
 
@@ -9,6 +9,28 @@
 #define MOE_GPU_PASSES
 
 include "mlir/Pass/PassBase.td"
+
+def DecodeStepPass : Pass<"moe-gpu-decode-step", "::mlir::ModuleOp"> {
+  let summary = "Add a step of greedy decoding to a language model";
+  let description = [{
+    A language model gets a public function `decode_step`, as include/moe/Runtime/Program.h describes it. It calls
+    `forward` for one token and chooses the next by a tree: each thread takes the best of `fan-in` candidates, until one
+    is left. Its state (token, position, sequence, stop) is updated in place, and nothing in it depends on a number that
+    the host would read, so it can be captured and replayed. `stop` is 1 more than the last token that was fed once
+    decoding has ended; such a step feeds that token again at its position, and so leaves the caches as they are.
+
+    ```mlir
+    func.func @decode_step(%tokens: tensor<1xi32>, %positions: tensor<1xi32>, %sequences: tensor<1xi32>,
+                           %stop: tensor<1xi32>, %cache: tensor<?x?x2x16xf32>)
+        -> (tensor<1xi32>, tensor<1xi32>, tensor<1xi32>, tensor<?x?x2x16xf32>)
+    ```
+    A module that has `decode_step`, is no language model, or whose `forward` takes more than tokens and caches, is left
+    as it is.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::linalg::LinalgDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::tensor::TensorDialect"];
+  let options = [Option<"fanIn", "fan-in", "int64_t", "32", "Candidates that one thread chooses from">];
+}
 
 def LinalgToThreadsPass : Pass<"moe-gpu-linalg-to-threads", "::mlir::func::FuncOp"> {
   let summary = "Lower linalg on buffers to parallel loops with sums in registers";

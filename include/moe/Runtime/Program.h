@@ -153,12 +153,13 @@ typedef struct moe_program_info {
  * the host never looks into, so that it can be captured into a graph and replayed. Its inputs are tokens,
  * positions, sequences and stop, each i32 [1] and updated in place, the caches and the parameters; outputs, if it
  * has any, are these again. It
- *   does nothing where stop is 1; otherwise it
+ *   changes nothing where stop is positive; otherwise it
  *   feeds the token at its position of its sequence, as "forward" does;
  *   replaces the token by the id of the largest logit, the lowest of equal ones, NaN never;
  *   adds 1 to the position;
- *   sets stop to 1 if stop is 0 and the new token is one of `eos` (a negative stop stays as it is);
- *   if every logit is NaN, sets the token to -1 and stop to 1. */
+ *   makes stop positive if stop is 0 and the new token is one of `eos` (a negative stop stays as it is); which positive
+ *   number that is, is the program's own matter;
+ *   if every logit is NaN, sets the token to -1 and makes stop positive. */
 
 #define MOE_PROGRAM_SYMBOL moe_program
 extern const moe_program_info moe_program;

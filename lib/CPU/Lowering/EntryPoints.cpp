@@ -53,9 +53,18 @@ static DictionaryAttr describe(Builder &builder, DictionaryAttr attributes, Type
   return list.getDictionary(builder.getContext());
 }
 
+/// A step of decoding updates its state in place.
+static bool isDecodeStep(func::FuncOp function) {
+  return llvm::any_of(llvm::seq(function.getNumArguments()), [&](unsigned i) {
+    auto role = function.getArgAttrOfType<StringAttr>(i, MoEDialect::kRoleAttr);
+    return role && role.getValue() == "stop";
+  });
+}
+
 static LogicalResult recordSignature(func::FuncOp function) {
   Builder builder(function.getContext());
   SmallVector<Attribute> inputs, outputs;
+  bool writable = isDecodeStep(function);
   for (auto [i, type] : llvm::enumerate(function.getArgumentTypes())) {
     if (!isPassable(type))
       return function.emitError("expected argument ") << i << " of a public function to be " << kPassable
@@ -63,7 +72,7 @@ static LogicalResult recordSignature(func::FuncOp function) {
     DictionaryAttr attributes = function.getArgAttrDict(i);
     inputs.push_back(describe(builder, attributes, type, "input" + Twine(i)));
     StringAttr role = cast<DictionaryAttr>(inputs.back()).getAs<StringAttr>("role");
-    if (isa<TensorType>(type) && role.getValue() != "cache")
+    if (isa<TensorType>(type) && role.getValue() != "cache" && !writable)
       function.setArgAttr(i, bufferization::BufferizationDialect::kWritableAttrName, builder.getBoolAttr(false));
   }
   for (auto [i, type] : llvm::enumerate(function.getResultTypes())) {

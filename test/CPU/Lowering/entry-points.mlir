@@ -11,6 +11,19 @@ func.func @f(%x: tensor<?x8xf32> {moe.name = "x"}, %c: tensor<1x4xf32> {moe.name
   return %x : tensor<?x8xf32>
 }
 
+// Tests that a step of decoding updates its state in place.
+// CHECK-LABEL: func.func @decode_step(
+// CHECK-NOT: bufferization.writable
+// CHECK-SAME: tensor<1xi32> {moe.name = "tokens", moe.role = "tokens"}
+// CHECK-NOT: bufferization.writable
+// CHECK-SAME: tensor<1xi32> {moe.name = "stop", moe.role = "stop"}
+// CHECK-NOT: bufferization.writable
+// CHECK: return
+func.func @decode_step(%token: tensor<1xi32> {moe.name = "tokens", moe.role = "tokens"},
+                       %stop: tensor<1xi32> {moe.name = "stop", moe.role = "stop"}) -> tensor<1xi32> {
+  return %token : tensor<1xi32>
+}
+
 // Tests that private functions have no entry point.
 // CHECK-LABEL: func.func private @g(
 // CHECK-NOT: moe.signature

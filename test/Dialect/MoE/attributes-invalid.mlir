@@ -1,7 +1,7 @@
 // The discardable attributes of docs/Spec.md: wrong kinds and unknown names.
 // RUN: moe-opt %s -split-input-file -verify-diagnostics
 
-// expected-error @+1 {{expected 'moe.role' to be one of data, parameters, tokens, positions, sequences, first_row, cache, logits; got "token"}}
+// expected-error @+1 {{expected 'moe.role' to be one of data, parameters, tokens, positions, sequences, first_row, cache, logits, stop; got "token"}}
 func.func private @unknown_role(tensor<?xi32> {moe.role = "token"})
 
 // -----

@@ -36,7 +36,7 @@ void MoEDialect::initialize() {
 static bool isKnownRole(StringRef role) {
   return llvm::StringSwitch<bool>(role)
       .Cases({"data", "parameters", "tokens", "positions", "sequences"}, true)
-      .Cases({"first_row", "cache", "logits"}, true)
+      .Cases({"first_row", "cache", "logits", "stop"}, true)
       .Default(false);
 }
 
@@ -48,7 +48,7 @@ static LogicalResult verifyValueAttribute(Operation *op, NamedAttribute attribut
   if (attribute.getName() == MoEDialect::kRoleAttr) {
     if (!text || !isKnownRole(text))
       return op->emitError("expected 'moe.role' to be one of data, parameters, tokens, positions, sequences, "
-                           "first_row, cache, logits; got ")
+                           "first_row, cache, logits, stop; got ")
              << attribute.getValue();
     return success();
   }
