@@ -127,7 +127,7 @@ void ProductCalls::collect() {
       return;
     if (std::optional<std::string> obstacle = findProductObstacle(op))
       remark::missed(op.getLoc(), remark::RemarkOpts::name("moe.grouped_matmul").category("moe-gpu-call-hopper-products"))
-          << "not on tensor cores: " << *obstacle;
+          << ("not on tensor cores: " + *obstacle);
     else
       products.insert(op);
   });

@@ -80,9 +80,9 @@ func.func @left(%x: tensor<?x64xf32>, %a: !moe.bank<tensor<1x8x64xbf16>>, %odd: 
 // CHECK: func.func private @epilogue(%{{.+}}: f32, %{{.+}}: f32) -> f32 attributes {moe.keep_math} {
 // CHECK: func.func private @product_8x96x64(%{{.+}}: tensor<?x64xbf16> {bufferization.access = "read"}
 // CHECK-SAME: tensor<?xi8> {bufferization.access = "write"}, %[[OUT:.+]]: tensor<?x96xbf16> {bufferization.access = "read-write"})
-// CHECK-SAME: hopper.grouped_matmul = {banks = 2 : i64, epilogue = @epilogue, gathered, max_rows = 200 : i64, vectors = 0 : i64}
+// CHECK-SAME: {hopper.grouped_matmul = {banks = 2 : i64, epilogue = @epilogue, gathered, max_rows = 200 : i64, vectors = 0 : i64}
 // CHECK-NEXT: return %[[OUT]]
-// CHECK: func.func private @product_1x40x64({{.*}} hopper.grouped_matmul = {banks = 1 : i64, max_rows = 100 : i64, vectors = 0 : i64}
+// CHECK: func.func private @product_1x40x64({{.*}} {hopper.grouped_matmul = {banks = 1 : i64, max_rows = 100 : i64, vectors = 0 : i64}}
 // CHECK-NOT: func.func private @product_1x40x64_
 }
 

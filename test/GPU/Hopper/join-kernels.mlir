@@ -7,7 +7,8 @@
 // CHECK-LABEL: func.func private @down(
 // CHECK: %[[TILES:.+]] = arith.constant 2 : i32
 // CHECK-NEXT: call @moe_gpu_launch(%[[TILES]], %{{.+}}, %{{.+}}) : (i32, i64, !llvm.ptr) -> ()
-// CHECK: %[[PRODUCT:.+]] = arith.constant 3 : i32
+// CHECK: llvm.store %{{.+}}, %{{.+}} : !llvm.ptr, !llvm.ptr
+// CHECK: %[[PRODUCT:c3_i32_[0-9]+]] = arith.constant 3 : i32
 // CHECK-NEXT: call @moe_gpu_launch(%[[PRODUCT]], %{{.+}}, %{{.+}}) : (i32, i64, !llvm.ptr) -> ()
 // CHECK-LABEL: gpu.module @device
 // CHECK: gpu.func @first

@@ -11,7 +11,7 @@ module attributes {gpu.container_module, moe.device = #moe.gpu<"sm_90a", maxToke
     return
   }
   gpu.module @device {
-    gpu.func @k(%out: memref<?x32xf32>) kernel attributes {known_block_size = array<i32: 256, 1, 1>} {
+    gpu.func @k() kernel attributes {known_block_size = array<i32: 256, 1, 1>} {
       gpu.return
     }
   }
