@@ -121,13 +121,17 @@ private:
 };
 } // namespace
 
+static void reportMissed(GroupedMatmulOp op, const std::string &obstacle) {
+  auto options = remark::RemarkOpts::name(GroupedMatmulOp::getOperationName()).category("moe-gpu-call-hopper-products");
+  remark::missed(op.getLoc(), options) << ("not on tensor cores: " + obstacle);
+}
+
 void ProductCalls::collect() {
   module.walk([&](GroupedMatmulOp op) {
     if (!llvm::all_of(op.getBanks(), isStoredInBF16))
       return;
     if (std::optional<std::string> obstacle = findProductObstacle(op))
-      remark::missed(op.getLoc(), remark::RemarkOpts::name("moe.grouped_matmul").category("moe-gpu-call-hopper-products"))
-          << ("not on tensor cores: " + *obstacle);
+      reportMissed(op, *obstacle);
     else
       products.insert(op);
   });
