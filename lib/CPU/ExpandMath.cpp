@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "moe/CPU/Passes.h"
+#include "moe/Dialect/MoE/IR/MoE.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Arith/Transforms/Passes.h"
@@ -117,6 +118,8 @@ struct UnrollToScalars : public OpRewritePattern<OpTy> {
 struct ExpandMathPass
     : public mlir::moe::impl::ExpandMathPassBase<ExpandMathPass> {
   void runOnOperation() override {
+    if (getOperation()->hasAttr(mlir::moe::MoEDialect::kKeepMathAttr))
+      return;
     RewritePatternSet patterns(&getContext());
     patterns.add<ExpandExp>(&getContext(), /*benefit=*/2);
     patterns.add<UnrollToScalars<math::SinOp>, UnrollToScalars<math::CosOp>>(

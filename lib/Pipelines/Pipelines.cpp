@@ -10,6 +10,7 @@
 #include "moe/CPU/Passes.h"
 #include "moe/Conversion/Passes.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
+#include "moe/GPU/Hopper/Passes.h"
 #include "moe/GPU/Passes.h"
 #include "moe/Pipelines/Passes.h"
 
@@ -181,8 +182,11 @@ void moe::buildNVPTXOptimizePipeline(OpPassManager &pm, const NVPTXOptions &) {
   pm.addPass(verifyStage("optimize"));
 }
 
-void moe::buildNVPTXTilePipeline(OpPassManager &pm, const NVPTXOptions &) {
+void moe::buildNVPTXTilePipeline(OpPassManager &pm, const NVPTXOptions &options) {
   // func moe ml_program linalg tensor scf arith math
+  // While products are still one operation each.
+  if (!options.exact)
+    pm.addPass(createCallHopperProductsPass());
   // While selections are still one operation: their plain lowering goes through the tokens one after the other.
   pm.addNestedPass<func::FuncOp>(createTileSelectPass());
   pm.addPass(createConvertMoEToKernelsPass({/*recordLoad=*/true}));
@@ -232,16 +236,23 @@ void moe::buildKernelsPipeline(OpPassManager &pm, const NVPTXOptions &) {
   pm.addPass(verifyStage("kernels"));
 }
 
-void moe::buildNVPTXPipeline(OpPassManager &pm, const NVPTXOptions &) {
+void moe::buildNVPTXPipeline(OpPassManager &pm, const NVPTXOptions &options) {
   // func gpu scf memref arith math ub llvm
   pm.addPass(createKernelParametersPass());
   pm.addPass(createLowerLaunchesPass());
+  // So late, since math in epilogues has other forms there; once launches are numbered, their kernels come behind.
+  LowerGroupedMatmulHopperPassOptions products;
+  products.tokenTile = options.tokenTile;
+  pm.addPass(createLowerGroupedMatmulHopperPass(products));
+  pm.addPass(createJoinHopperKernelsPass());
   // Once launches are numbered by the kernels' order.
   pm.addPass(createLowerKernelsPass());
   // The device's functions are converted with the host's: no operation of theirs differs any more.
   pm.addPass(convertMemRef());
   pm.addPass(createSCFToControlFlowPass());
   pm.addPass(createConvertMathToLLVMPass());
+  // Instructions of the chip that LLVM has no intrinsic for.
+  pm.addPass(createConvertNVVMToLLVMPass());
   pm.addPass(createArithToLLVMConversionPass());
   pm.addPass(createConvertControlFlowToLLVMPass());
   pm.addPass(createConvertFuncToLLVMPass());

@@ -97,10 +97,13 @@ static void buildTile(OpPassManager &pm, const StageOptions &options) {
   buildTilePipeline(pm, tile);
 }
 
-static void buildNVPTXOptimize(OpPassManager &pm, const StageOptions &) { buildNVPTXOptimizePipeline(pm, {}); }
-static void buildNVPTXTile(OpPassManager &pm, const StageOptions &) { buildNVPTXTilePipeline(pm, {}); }
-static void buildKernels(OpPassManager &pm, const StageOptions &) { buildKernelsPipeline(pm, {}); }
-static void buildNVPTX(OpPassManager &pm, const StageOptions &) { buildNVPTXPipeline(pm, {}); }
+template <void (*buildPipeline)(OpPassManager &, const NVPTXOptions &)>
+static void buildForNVPTX(OpPassManager &pm, const StageOptions &options) {
+  NVPTXOptions nvptx;
+  nvptx.exact = options.exact;
+  nvptx.tokenTile = options.tokenTile;
+  buildPipeline(pm, nvptx);
+}
 
 //===----------------------------------------------------------------------===//
 // The tables
@@ -118,13 +121,13 @@ static const Stage kCPUStages[] = {
 static const Stage kNVPTXStages[] = {
     {"import", "", "moe", "the model in the moe dialect, as written or imported", kModelDialects, nullptr, nullptr},
     {"optimize", "moe-nvptx-optimize", "optimized", "fused, still in the moe dialect", kModelDialects, nullptr,
-     buildNVPTXOptimize},
+     buildForNVPTX<buildNVPTXOptimizePipeline>},
     {"tile", "moe-nvptx-tile", "tiled", "tensor programs whose elements are independent; no moe operations",
-     kTiledDialects, checkTiled, buildNVPTXTile},
+     kTiledDialects, checkTiled, buildForNVPTX<buildNVPTXTilePipeline>},
     {"kernels", "moe-nvptx-kernels", "kernels", "a module of kernels, and a host that computes sizes and launches",
-     kKernelDialects, checkKernels, buildKernels},
+     kKernelDialects, checkKernels, buildForNVPTX<buildKernelsPipeline>},
     {"nvptx", "moe-nvptx", "nvptx", "kernels and calls of the runtime in the LLVM dialect", kNVPTXDialects, checkLLVM,
-     buildNVPTX},
+     buildForNVPTX<buildNVPTXPipeline>},
 };
 
 std::optional<Target> moe::lookupTarget(StringRef name) {

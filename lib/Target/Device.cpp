@@ -79,10 +79,12 @@ static std::vector<KernelFacts> describeKernels(gpu::GPUModuleOp device) {
     auto threads = function->getAttrOfType<DenseI32ArrayAttr>(NVVM::NVVMDialect::getMaxntidAttrName());
     if (!parameters || !threads)
       continue;
+    auto sharedBytes = function->getAttrOfType<IntegerAttr>(MoEDialect::kSharedBytesAttr);
     ArrayRef<int32_t> sizes = parameters.asArrayRef();
     kernels.push_back({function.getName().str(), std::vector<uint32_t>(sizes.begin(), sizes.end()),
-                       static_cast<uint32_t>(threads[0])});
+                       static_cast<uint32_t>(threads[0]), sharedBytes ? static_cast<uint32_t>(sharedBytes.getInt()) : 0});
     function->removeAttr(MoEDialect::kParametersAttr);
+    function->removeAttr(MoEDialect::kSharedBytesAttr);
   }
   return kernels;
 }

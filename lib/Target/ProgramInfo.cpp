@@ -206,7 +206,7 @@ llvm::Constant *Emitter::buildDevice() {
   SmallVector<llvm::Constant *> kernels;
   for (const KernelFacts &kernel : device.kernels)
     kernels.push_back(record({text(kernel.name), number32(kernel.parameters.size()), number32(kernel.threads),
-                              number32(/*shared_bytes=*/0), number32(/*reserved=*/0)}));
+                              number32(kernel.sharedBytes), number32(/*reserved=*/0)}));
   llvm::Constant *bytes = llvm::ConstantDataArray::getString(context, device.image, /*AddNull=*/false);
   auto *image = new llvm::GlobalVariable(program, bytes->getType(), /*isConstant=*/true,
                                          llvm::GlobalValue::PrivateLinkage, bytes, "moe_device_image");

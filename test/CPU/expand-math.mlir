@@ -45,3 +45,11 @@ func.func @divisions(%a: index, %b: index, %v: vector<8xi32>, %w: vector<8xi32>)
   %3 = arith.floordivsi %v, %w : vector<8xi32>
   return %0, %1, %2, %3 : index, index, index, vector<8xi32>
 }
+
+// Tests that a function whose body goes elsewhere keeps its elementary functions.
+// CHECK-LABEL: func.func @kept(
+// CHECK:         math.exp
+func.func @kept(%x: f32) -> f32 attributes {moe.keep_math} {
+  %0 = math.exp %x : f32
+  return %0 : f32
+}

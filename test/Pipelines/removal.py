@@ -166,6 +166,7 @@ STAGES = {
         ("moe-verify-stage", "a broken contract is noticed", "violation", Refused(CONTRACT)),
     ],
     "moe-nvptx-tile": [
+        ("moe-gpu-call-hopper-products", "products in bf16 go to tensor cores", "bf16-product", Has(r"call @product_")),
         ("moe-tile-select", "tokens choose in parallel", "device-optimized", Has(r"scf\.forall \(%\S+\) in \(%\S+\) .*xi32>")),
         ("convert-moe-to-kernels", "no operation of the dialect is left", "device-optimized",
          Fails("expected a weight to be a tensor")),
@@ -209,10 +210,15 @@ STAGES = {
     "moe-nvptx": [
         ("moe-gpu-kernel-parameters", "buffers pass as pointers", "on-chip", Fails("")),
         ("moe-gpu-lower-launches", "launches are calls of the runtime", "on-chip", Fails("")),
+        ("moe-gpu-lower-grouped-matmul-hopper", "products have kernels", "product-call",
+         Fails("expected the product to have kernels by now")),
+        ("moe-gpu-join-hopper-kernels", "kernels of products are in the one module of all", "product-call",
+         Lacks(r"gpu\.module @moe_hopper")),
         ("moe-gpu-lower-kernels", "kernels are functions of the chip", "on-chip", Fails("")),
         ("finalize-memref-to-llvm", "buffers are pointers", "on-chip", Fails("")),
         ("convert-scf-to-cf", "loops are branches", "on-chip", Fails(CONTRACT)),
         ("convert-math-to-llvm", "fused multiply-adds are those of LLVM", "on-chip", Fails(CONTRACT)),
+        ("convert-nvvm-to-llvm", "what LLVM has no intrinsic for is PTX", "product-call", Has(r"llvm\.inline_asm")),
         ("convert-arith-to-llvm", "arithmetic is that of LLVM", "on-chip", Fails(CONTRACT)),
         ("convert-cf-to-llvm", "branches are those of LLVM", "on-chip", Fails(CONTRACT)),
         ("convert-func-to-llvm", "functions are those of LLVM", "on-chip", Fails(CONTRACT)),
@@ -233,7 +239,7 @@ FILES = {
     "layer": os.path.join(TESTS, "Dialect", "MoE", "Transforms", "Inputs", "optimize-layer.mlir"),
     **{name: os.path.join(HERE, "Inputs", name + ".mlir")
        for name in ("violation", "coupled", "twice", "calls", "nested", "exponential", "poison", "scatter", "counted",
-                    "rotary", "rows", "on-chip", "greedy")},
+                    "rotary", "rows", "on-chip", "greedy", "bf16-product", "product-call")},
 }
 MADE = {"optimized": ("moe-optimize", "layer"), "tiled": ("moe-tile", "optimized"), "plain": ("moe-reference", "layer"),
         "device-optimized": ("moe-nvptx-optimize", "layer"), "device-tiled": ("moe-nvptx-tile", "device-optimized")}

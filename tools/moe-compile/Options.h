@@ -19,6 +19,8 @@ struct CompileOptions {
   std::string cpu;
   std::string chip;      ///< of the device, where the target has one
   int64_t maxTokens = 0; ///< of one call
+  bool exact = false;    ///< f32 arithmetic on a device, whatever banks are stored in
+  int64_t tokenTile = 0; ///< the one tile of products on tensor cores, or 0
   std::string emit; ///< "exe", "shared", "obj", "asm", "llvm", "ptx", "cubin", or empty where IR of a stage is written
   const mlir::moe::Stage *lastStage = nullptr;
   std::string dumpFolder;

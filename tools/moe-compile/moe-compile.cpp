@@ -96,6 +96,11 @@ std::string Compiler::describeOptions() const {
   std::string text = "--cpu=" + options.cpu;
   if (options.target != Target::CPU)
     text = "--target=nvptx --chip=" + options.chip + " --max-tokens=" + std::to_string(options.maxTokens) + " " + text;
+  // Elsewhere there is no choice.
+  if (options.target != Target::CPU && options.chip == "sm_90a")
+    text += options.exact ? " --arithmetic=f32" : " --arithmetic=bf16";
+  if (options.tokenTile)
+    text += " --tile-n=" + std::to_string(options.tokenTile);
   if (!options.forceClass.empty())
     text += " --force-class=" + options.forceClass;
   return options.reference ? text + " --moe-reference" : text;
@@ -106,6 +111,8 @@ llvm::Error Compiler::runStage(const Stage &stage) {
   StageOptions stageOptions;
   stageOptions.reference = options.reference;
   stageOptions.forceClass = options.forceClass;
+  stageOptions.exact = options.exact;
+  stageOptions.tokenTile = options.tokenTile;
   if (stage.build)
     stage.build(pm, stageOptions);
   else if (failed(verifyStage(*module, stage)))

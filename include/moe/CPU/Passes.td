@@ -74,7 +74,7 @@ def ExpandMathPass : Pass<"moe-cpu-expand-math", "::mlir::func::FuncOp"> {
     the smallest normal one); in 16 bits they are computed in f32. `math.sin` and `math.cos` of vectors
     are unrolled to the C library: their arguments are large. Conversions to bf16
     are expanded to integer arithmetic (round to nearest even), integer divisions
-    that round up or down to those that round to zero.
+    that round up or down to those that round to zero. Functions marked `moe.keep_math` are left alone.
 
     ```mlir
     %e = math.exp %x : vector<16xf32>

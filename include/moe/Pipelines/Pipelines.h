@@ -31,7 +31,14 @@ struct CPUOptions : PassPipelineOptions<CPUOptions> {
                          llvm::cl::init(false)};
 };
 
-struct NVPTXOptions : PassPipelineOptions<NVPTXOptions> {};
+struct NVPTXOptions : PassPipelineOptions<NVPTXOptions> {
+  Option<bool> exact{*this, "f32",
+                     llvm::cl::desc("Multiply in f32 what is stored in bf16, not on tensor cores"),
+                     llvm::cl::init(false)};
+  Option<int64_t> tokenTile{*this, "tile-n",
+                            llvm::cl::desc("Tokens per tile of products on tensor cores; 0: by the number of rows"),
+                            llvm::cl::init(0)};
+};
 
 /// S1: fuses on the moe dialect.
 void buildOptimizePipeline(OpPassManager &pm, const OptimizeOptions &options);

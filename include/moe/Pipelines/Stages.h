@@ -17,6 +17,8 @@ namespace mlir::moe {
 struct StageOptions {
   bool reference = false; ///< the plainest lowering
   std::string forceClass; ///< the one kernel class to use, or empty
+  bool exact = false; ///< f32 arithmetic on a device, whatever banks are stored in
+  int64_t tokenTile = 0; ///< the one tile of products on tensor cores, or 0
 };
 
 /// What is compiled for.

@@ -34,6 +34,7 @@ struct KernelFacts {
   std::string name;
   std::vector<uint32_t> parameters; ///< their sizes in bytes
   uint32_t threads = 0; ///< of a block
+  uint32_t sharedBytes = 0; ///< dynamic shared memory of a block
 };
 
 /// The part of a program that runs on a device.

@@ -84,7 +84,7 @@ static Value buildFast(const FloatBuilder &f, Operation *op, ValueRange operands
 }
 
 /// Whether `op` is one that buildFast knows, or arithmetic that the device has.
-static bool isKnown(Operation *op) {
+bool hopper::isInEpilogue(Operation *op) {
   if (!llvm::all_of(op->getResultTypes(), [](Type type) { return type.isF32() || type.isInteger(1); }) ||
       op->getNumRegions() != 0)
     return false;
@@ -101,7 +101,7 @@ FailureOr<Epilogue> hopper::makeEpilogue(FunctionOpInterface function, int64_t i
     return function.emitError() << "expected an epilogue of one block from " << inputs << " f32 values to one";
   Block &body = function.getFunctionBody().front();
   for (Operation &op : body.without_terminator())
-    if (!isKnown(&op))
+    if (!isInEpilogue(&op))
       return op.emitOpError("has no form in an epilogue on tensor cores");
   return Epilogue([&body](OpBuilder &b, Location loc, ValueRange products, ValueRange vectors) -> FailureOr<Value> {
     IRMapping mapping;

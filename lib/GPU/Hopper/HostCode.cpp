@@ -154,6 +154,7 @@ void HostCode::buildChoice(ArrayRef<KernelClass> classes) {
 }
 
 void HostCode::build(ArrayRef<KernelClass> classes) {
+  product.function.eraseBody();
   b.setInsertionPointToStart(product.function.addEntryBlock());
   buildChoice(classes);
   func::ReturnOp::create(b, loc);

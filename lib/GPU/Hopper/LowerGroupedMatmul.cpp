@@ -25,6 +25,12 @@ using namespace mlir;
 using namespace mlir::moe;
 using namespace mlir::moe::hopper;
 
+/// Whether `function` has no code yet: no body, or, once on tensors, one that only returns.
+static bool standsForProduct(func::FuncOp function) {
+  return function->hasAttr(kProductAttr) &&
+         (function.isExternal() || isa<func::ReturnOp>(function.getBody().front().front()));
+}
+
 /// What the runtime must know of a kernel.
 static void describeKernel(LLVM::LLVMFuncOp kernel, int64_t threads, int64_t sharedBytes) {
   Builder builder(kernel.getContext());
@@ -45,7 +51,7 @@ struct LowerGroupedMatmulHopperPass
     written = 0;
     SmallVector<func::FuncOp> functions;
     for (auto function : getOperation().getOps<func::FuncOp>())
-      if (function.isExternal() && function->hasAttr(kProductAttr))
+      if (standsForProduct(function))
         functions.push_back(function);
     for (func::FuncOp function : functions) {
       Product product;

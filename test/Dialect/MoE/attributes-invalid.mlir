@@ -61,6 +61,16 @@ func.func private @parameters() attributes {moe.parameters = 3 : i32}
 
 // -----
 
+// expected-error @+1 {{expected 'moe.shared_bytes' to be a number of bytes (i64)}}
+func.func private @shared() attributes {moe.shared_bytes = 3 : i32}
+
+// -----
+
+// expected-error @+1 {{expected 'moe.keep_math' to have no value}}
+func.func private @kept() attributes {moe.keep_math = true}
+
+// -----
+
 // expected-error @+1 {{expected 'moe.weights_size' to be a number of bytes (i64)}}
 module attributes {moe.weights_size = -1 : i64} {}
 

@@ -119,6 +119,9 @@ inline int64_t getTileMapBytes(int64_t rows, int64_t experts, int64_t tokenTile)
 FailureOr<LLVM::LLVMFuncOp> buildTileMapKernel(OpBuilder &builder, gpu::GPUModuleOp module,
                                                const TileMapKernelOptions &options);
 
+/// Whether `op` may stand in an epilogue.
+bool isInEpilogue(Operation *op);
+
 /// An epilogue that is the body of a function on `inputs` f32 values: products first, then vectors. None, with an error
 /// at the operation, if it computes what has no fast form on the device. The function must outlive it.
 FailureOr<Epilogue> makeEpilogue(FunctionOpInterface function, int64_t inputs);

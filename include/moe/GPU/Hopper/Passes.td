@@ -12,7 +12,7 @@ include "mlir/Pass/PassBase.td"
 def LowerGroupedMatmulHopperPass : Pass<"moe-gpu-lower-grouped-matmul-hopper", "::mlir::ModuleOp"> {
   let summary = "Run grouped products on the tensor cores of Hopper";
   let description = [{
-    A private function without a body that has the attribute `hopper.grouped_matmul` stands for one grouped product on
+    A private function without a body, or with one that only returns, that has the attribute `hopper.grouped_matmul` stands for one grouped product on
     device memory. Its arguments are the tokens `[rows, K]`; where rows are gathered, their indices; one or two banks
     `[experts, N, K]`; vectors `[experts, N]`; the offsets `[experts + 1]`; a tile map `[bytes]`; the output
     `[rows, N]`. The attribute counts `banks` and `vectors`, says whether rows are `gathered`, names the `epilogue`
@@ -45,6 +45,49 @@ def LowerGroupedMatmulHopperPass : Pass<"moe-gpu-lower-grouped-matmul-hopper", "
     Option<"multiprocessors", "multiprocessors", "int64_t", "132", "Multiprocessors of the device">,
     Option<"printDecisions", "print-decisions", "bool", "false", "Print one line per product to standard error">
   ];
+}
+
+def CallHopperProductsPass : Pass<"moe-gpu-call-hopper-products", "::mlir::ModuleOp"> {
+  let summary = "Call functions that stand for the grouped products that tensor cores can do";
+  let description = [{
+    On the chip sm_90a, a grouped product of banks stored in bf16 becomes a call of a private function with the
+    attribute `hopper.grouped_matmul` (see `moe-gpu-lower-grouped-matmul-hopper`); equal products share one. Rows in f32
+    are rounded to bf16 first, to the nearest even, once for all products that read them. A result that only such
+    products read is bf16 at once. Products that decide which experts are chosen stay in f32. A missed-optimisation
+    remark says which other product with banks in bf16 is left to the general kernels, and why.
+
+    ```mlir
+    %y = moe.grouped_matmul ins(%x : tensor<?x64xf32>) banks(%w : !moe.bank<tensor<8x96x64xbf16>>)
+           groups(%offsets : tensor<9xindex>) outs(%init : tensor<?x96xf32>) -> tensor<?x96xf32>
+    ```
+    becomes
+    ```mlir
+    %rows = linalg.generic ... ins(%x) { arith.truncf ... } -> tensor<?x64xbf16>
+    %map = tensor.empty(%bytes) : tensor<?xi8>
+    %y = call @product_8x96x64(%rows, %w, %offsets, %map, %init)
+    ```
+    where the function gives back its last argument. Once on buffers, that is no result any more.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::bufferization::BufferizationDialect",
+                           "::mlir::func::FuncDialect", "::mlir::linalg::LinalgDialect",
+                           "::mlir::tensor::TensorDialect"];
+}
+
+def JoinHopperKernelsPass : Pass<"moe-gpu-join-hopper-kernels", "::mlir::ModuleOp"> {
+  let summary = "Move the kernels of products to the module of all kernels";
+  let description = [{
+    The kernels of the gpu.module `moe_hopper` move behind those of `device`, and launches get their numbers there.
+    Functions that were epilogues are erased. A function that still stands for a product is an error.
+
+    ```mlir
+    call @moe_gpu_launch(%c0, %blocks, %parameters) {hopper.kernel = @moe_hopper::@up_n64_tiles}
+    ```
+    becomes, behind 7 other kernels,
+    ```mlir
+    call @moe_gpu_launch(%c7, %blocks, %parameters)
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect"];
 }
 
 def HopperKernelPass : Pass<"moe-gpu-hopper-kernel", "::mlir::ModuleOp"> {

@@ -109,7 +109,7 @@ LogicalResult MoEDialect::verifyOperationAttribute(Operation *op, NamedAttribute
       return op->emitError("expected 'moe.device' to be a #moe.gpu attribute");
     return success();
   }
-  if (name == kOffsetAttr || name == kWeightsSizeAttr) {
+  if (name == kOffsetAttr || name == kWeightsSizeAttr || name == kSharedBytesAttr) {
     auto offset = dyn_cast<IntegerAttr>(attribute.getValue());
     if (!offset || !offset.getType().isInteger(64) || offset.getInt() < 0)
       return op->emitError("expected '") << name << "' to be a number of bytes (i64)";
@@ -124,6 +124,11 @@ LogicalResult MoEDialect::verifyOperationAttribute(Operation *op, NamedAttribute
   if (name == kParametersAttr) {
     if (!isa<DenseI32ArrayAttr>(attribute.getValue()))
       return op->emitError("expected 'moe.parameters' to be the sizes of a kernel's parameters, array<i32: ...>");
+    return success();
+  }
+  if (name == kKeepMathAttr) {
+    if (!isa<UnitAttr>(attribute.getValue()))
+      return op->emitError("expected 'moe.keep_math' to have no value");
     return success();
   }
   if (name == kSummaryAttr) {

@@ -44,6 +44,8 @@ def MoE_Dialect : Dialect {
     static constexpr llvm::StringLiteral kTargetAttr = "moe.target";
     static constexpr llvm::StringLiteral kDeviceAttr = "moe.device";
     static constexpr llvm::StringLiteral kParametersAttr = "moe.parameters";
+    static constexpr llvm::StringLiteral kSharedBytesAttr = "moe.shared_bytes";
+    static constexpr llvm::StringLiteral kKeepMathAttr = "moe.keep_math";
     static constexpr llvm::StringLiteral kLanguageModelAttr = "moe.language_model";
     static constexpr llvm::StringLiteral kSummaryAttr = "moe.summary";
     static constexpr llvm::StringLiteral kSignatureAttr = "moe.signature";

@@ -1,0 +1,307 @@
+//===- CallProducts.cpp - Grouped products as calls -----------------------===//
+//
+// Implements moe-gpu-call-hopper-products: on tensors, a product becomes a call of a function that stands for it.
+//
+//===----------------------------------------------------------------------===//
+
+#include "ProductFunction.h"
+
+#include "moe/Dialect/MoE/IR/MoE.h"
+#include "moe/GPU/Hopper/Passes.h"
+
+#include "mlir/Analysis/SliceAnalysis.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Bufferization/IR/Bufferization.h"
+#include "mlir/Dialect/Linalg/IR/Linalg.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
+#include "mlir/IR/Matchers.h"
+#include "mlir/IR/Remarks.h"
+#include "mlir/IR/SymbolTable.h"
+#include "mlir/Transforms/RegionUtils.h"
+#include "llvm/ADT/SetVector.h"
+#include "llvm/ADT/StringMap.h"
+
+namespace mlir::moe {
+#define GEN_PASS_DEF_CALLHOPPERPRODUCTSPASS
+#include "moe/GPU/Hopper/Passes.h.inc"
+} // namespace mlir::moe
+
+using namespace mlir;
+using namespace mlir::moe;
+using namespace mlir::moe::hopper;
+
+//===----------------------------------------------------------------------===//
+// Which products
+//===----------------------------------------------------------------------===//
+
+static bool isStoredInBF16(Value bank) { return cast<BankType>(bank.getType()).getData().getElementType().isBF16(); }
+
+/// Whether the product decides which experts are chosen: where scores are close, a rounding chooses others.
+static bool decidesRouting(GroupedMatmulOp op) {
+  SetVector<Operation *> readers;
+  ForwardSliceOptions options;
+  // What further products make of it is theirs to say.
+  options.filter = [&](Operation *reader) { return reader == op || !isa<GroupedMatmulOp>(reader); };
+  getForwardSlice(op.getOperation(), &readers, options);
+  return llvm::any_of(readers, llvm::IsaPred<SelectOp>);
+}
+
+static std::optional<std::string> findEpilogueObstacle(GroupedMatmulOp op) {
+  if (!op.hasEpilogue())
+    return std::nullopt;
+  Block &block = op.getEpilogue().front();
+  for (Operation &inner : block.without_terminator()) {
+    if (!isInEpilogue(&inner))
+      return ("'" + inner.getName().getStringRef() + "' has no form in an epilogue on tensor cores").str();
+  }
+  SetVector<Value> outside;
+  getUsedValuesDefinedAbove(op.getEpilogue(), outside);
+  if (!llvm::all_of(outside, [](Value value) { return matchPattern(value, m_Constant()); }))
+    return "the epilogue uses a value from outside";
+  return std::nullopt;
+}
+
+/// Why the general kernels run the product, or nothing.
+static std::optional<std::string> findProductObstacle(GroupedMatmulOp op) {
+  auto bank = cast<BankType>(op.getBanks().front().getType());
+  RankedTensorType data = bank.getData();
+  if (op.getBanks().size() > 2)
+    return "expected one or two banks";
+  if (bank.getComponents().size() != 1 || data.getRank() != 3 || !data.hasStaticShape())
+    return "expected banks of one component [experts, columns, K] of static size";
+  if (!llvm::all_of(op.getBanks().getTypes(), [&](Type type) { return type == bank; }))
+    return "expected banks of one type";
+  if (data.getDimSize(2) % 8 != 0)
+    return "expected rows of banks to be a multiple of 16 bytes long, got K = " + std::to_string(data.getDimSize(2));
+  Type rows = op.getRows().getType().getElementType();
+  if ((!rows.isF32() && !rows.isBF16()) || !op.getInit().getType().getElementType().isF32() ||
+      ShapedType::isDynamic(op.getRows().getType().getDimSize(1)))
+    return "expected rows of f32 or bf16 and a result of f32";
+  for (Value vector : op.getVectors())
+    if (Type type = cast<BankType>(vector.getType()).getData().getElementType(); !type.isF32() && !type.isBF16())
+      return "expected vectors of f32 or bf16";
+  // Those of a plan lie in the rows; nothing on the way checks others.
+  if (op.getIndices() && !op.getIndices().getDefiningOp<PlanOp>())
+    return "expected indices of a plan";
+  if (decidesRouting(op))
+    return "it decides which experts are chosen";
+  return findEpilogueObstacle(op);
+}
+
+//===----------------------------------------------------------------------===//
+// Calls
+//===----------------------------------------------------------------------===//
+
+namespace {
+/// Makes calls of the products of a module. Equal products share a function.
+class ProductCalls {
+public:
+  ProductCalls(ModuleOp module, int64_t maxTokens) : symbols(module), module(module), maxTokens(maxTokens) {}
+
+  void collect();
+  void replaceAll();
+
+private:
+  bool isReadInBF16(GroupedMatmulOp op);
+  Value round(Value rows);
+  Value buildTileMap(OpBuilder &builder, GroupedMatmulOp op);
+  FlatSymbolRefAttr getEpilogue(GroupedMatmulOp op);
+  DictionaryAttr describe(GroupedMatmulOp op);
+  func::FuncOp getFunction(GroupedMatmulOp op, ValueRange arguments);
+  func::FuncOp buildFunction(GroupedMatmulOp op, ValueRange arguments, DictionaryAttr description);
+  void replace(GroupedMatmulOp op);
+
+  SymbolTable symbols;
+  ModuleOp module;
+  int64_t maxTokens;
+  llvm::SetVector<GroupedMatmulOp> products;
+  llvm::DenseMap<Value, Value> rounded;             ///< rows in bf16
+  llvm::StringMap<FlatSymbolRefAttr> epilogues;     ///< by their text
+  llvm::DenseMap<Attribute, func::FuncOp> functions; ///< by type and description
+};
+} // namespace
+
+static void reportMissed(GroupedMatmulOp op, const std::string &obstacle) {
+  auto options = remark::RemarkOpts::name(GroupedMatmulOp::getOperationName()).category("moe-gpu-call-hopper-products");
+  remark::missed(op.getLoc(), options) << ("not on tensor cores: " + obstacle);
+}
+
+void ProductCalls::collect() {
+  module.walk([&](GroupedMatmulOp op) {
+    if (!llvm::all_of(op.getBanks(), isStoredInBF16))
+      return;
+    if (std::optional<std::string> obstacle = findProductObstacle(op))
+      reportMissed(op, *obstacle);
+    else
+      products.insert(op);
+  });
+}
+
+/// Whether the result can be bf16 at once: nothing of the init is kept, and all that reads it would round it.
+bool ProductCalls::isReadInBF16(GroupedMatmulOp op) {
+  if (!op.getInit().getDefiningOp<tensor::EmptyOp>() || op->use_empty())
+    return false;
+  return llvm::all_of(op->getUses(), [&](OpOperand &use) {
+    if (isa<tensor::DimOp>(use.getOwner()))
+      return true;
+    auto reader = dyn_cast<GroupedMatmulOp>(use.getOwner());
+    return reader && products.contains(reader) && &use == &reader.getRowsMutable();
+  });
+}
+
+/// `rows` in bf16, rounded once for all products that read them.
+Value ProductCalls::round(Value rows) {
+  auto type = cast<RankedTensorType>(rows.getType());
+  if (type.getElementType().isBF16())
+    return rows;
+  Value &result = rounded[rows];
+  if (result)
+    return result;
+  OpBuilder builder(module.getContext());
+  builder.setInsertionPointAfterValue(rows);
+  Location loc = rows.getLoc();
+  Value empty =
+      tensor::EmptyOp::create(builder, loc, tensor::getMixedSizes(builder, loc, rows), builder.getBF16Type());
+  AffineMap identity = builder.getMultiDimIdentityMap(type.getRank());
+  SmallVector<utils::IteratorType> iterators(type.getRank(), utils::IteratorType::parallel);
+  result = linalg::GenericOp::create(builder, loc, empty.getType(), rows, empty, ArrayRef{identity, identity},
+                                     iterators,
+                                     [](OpBuilder &b, Location loc, ValueRange x) {
+                                       Value narrow = arith::TruncFOp::create(b, loc, b.getBF16Type(), x[0]);
+                                       linalg::YieldOp::create(b, loc, narrow);
+                                     })
+               .getResult(0);
+  return result;
+}
+
+/// Memory for the tile map, enough for the smallest tiles.
+Value ProductCalls::buildTileMap(OpBuilder &builder, GroupedMatmulOp op) {
+  Location loc = op.getLoc();
+  auto constant = [&](int64_t value) -> Value { return arith::ConstantIndexOp::create(builder, loc, value); };
+  Value rows = builder.createOrFold<tensor::DimOp>(loc, op.getInit(), 0);
+  Value tiles = builder.createOrFold<arith::CeilDivUIOp>(loc, rows, constant(8));
+  Value entries = builder.createOrFold<arith::AddIOp>(loc, tiles, constant(1 + op.getGroups()));
+  Value bytes = builder.createOrFold<arith::MulIOp>(loc, entries, constant(16));
+  return tensor::EmptyOp::create(builder, loc, ArrayRef<OpFoldResult>{bytes}, builder.getI8Type());
+}
+
+/// The epilogue as a function, which equal epilogues share.
+FlatSymbolRefAttr ProductCalls::getEpilogue(GroupedMatmulOp op) {
+  OpBuilder builder(module.getContext());
+  Block &block = op.getEpilogue().front();
+  auto type = builder.getFunctionType(block.getArgumentTypes(), builder.getF32Type());
+  auto function = func::FuncOp::create(builder, op.getLoc(), "epilogue", type);
+  function.setPrivate();
+  function->setAttr(MoEDialect::kKeepMathAttr, builder.getUnitAttr());
+  // Constants may stand outside.
+  SetVector<Value> outside;
+  getUsedValuesDefinedAbove(op.getEpilogue(), outside);
+  IRMapping mapping;
+  op.getEpilogue().cloneInto(&function.getBody(), mapping);
+  builder.setInsertionPointToStart(&function.getBody().front());
+  for (Value value : outside) {
+    Operation *constant = builder.clone(*value.getDefiningOp());
+    replaceAllUsesInRegionWith(value, constant->getResult(0), function.getBody());
+  }
+  Operation *yield = function.getBody().front().getTerminator();
+  builder.setInsertionPoint(yield);
+  func::ReturnOp::create(builder, yield->getLoc(), yield->getOperands());
+  yield->erase();
+  std::string text;
+  llvm::raw_string_ostream(text) << function;
+  auto [entry, isNew] = epilogues.try_emplace(text);
+  if (isNew)
+    entry->second = FlatSymbolRefAttr::get(symbols.insert(function));
+  else
+    function->erase();
+  return entry->second;
+}
+
+DictionaryAttr ProductCalls::describe(GroupedMatmulOp op) {
+  Builder builder(module.getContext());
+  // Rows of a call: those of its tokens, once for each slot of a plan.
+  int64_t slots = 1;
+  if (auto plan = op.getOffsets().getDefiningOp<PlanOp>())
+    slots = std::max<int64_t>(1, plan.getSlots().getType().getDimSize(1));
+  NamedAttrList entries;
+  entries.append("banks", builder.getI64IntegerAttr(op.getBanks().size()));
+  entries.append("vectors", builder.getI64IntegerAttr(op.getVectors().size()));
+  entries.append("max_rows", builder.getI64IntegerAttr(maxTokens * slots));
+  if (op.getIndices())
+    entries.append("gathered", builder.getUnitAttr());
+  if (op.hasEpilogue())
+    entries.append("epilogue", getEpilogue(op));
+  return entries.getDictionary(module.getContext());
+}
+
+/// On tensors the function gives back what it was handed for the result; its other arguments are read, and the tile map
+/// written, as bufferisation is told.
+func::FuncOp ProductCalls::buildFunction(GroupedMatmulOp op, ValueRange arguments, DictionaryAttr description) {
+  OpBuilder builder(module.getContext());
+  ArrayRef<int64_t> shape = cast<BankType>(op.getBanks().front().getType()).getData().getShape();
+  std::string name = ("product_" + Twine(shape[0]) + "x" + Twine(shape[1]) + "x" + Twine(shape[2])).str();
+  auto type = builder.getFunctionType(arguments.getTypes(), arguments.back().getType());
+  auto function = func::FuncOp::create(builder, module.getLoc(), name, type);
+  function.setPrivate();
+  function->setAttr(kProductAttr, description);
+  for (unsigned index = 0; index < arguments.size(); ++index) {
+    StringRef access = index + 1 == arguments.size() ? "read-write" : index + 2 == arguments.size() ? "write" : "read";
+    function.setArgAttr(index, bufferization::BufferizationDialect::kBufferAccessAttrName,
+                        builder.getStringAttr(access));
+  }
+  builder.setInsertionPointToStart(function.addEntryBlock());
+  func::ReturnOp::create(builder, module.getLoc(), function.getArguments().back());
+  symbols.insert(function);
+  return function;
+}
+
+func::FuncOp ProductCalls::getFunction(GroupedMatmulOp op, ValueRange arguments) {
+  DictionaryAttr description = describe(op);
+  Builder builder(module.getContext());
+  auto type = TypeAttr::get(builder.getFunctionType(arguments.getTypes(), {}));
+  func::FuncOp &function = functions[builder.getArrayAttr({type, description})];
+  if (!function)
+    function = buildFunction(op, arguments, description);
+  return function;
+}
+
+void ProductCalls::replace(GroupedMatmulOp op) {
+  OpBuilder builder(op);
+  SmallVector<Value> arguments{round(op.getRows())};
+  if (op.getIndices())
+    arguments.push_back(op.getIndices());
+  llvm::append_range(arguments, op.getBanks());
+  llvm::append_range(arguments, op.getVectors());
+  arguments.append({op.getOffsets(), buildTileMap(builder, op)});
+  bool narrow = isReadInBF16(op);
+  if (narrow)
+    arguments.push_back(tensor::EmptyOp::create(
+        builder, op.getLoc(), tensor::getMixedSizes(builder, op.getLoc(), op.getInit()), builder.getBF16Type()));
+  else
+    arguments.push_back(op.getInit());
+  Value result = func::CallOp::create(builder, op.getLoc(), getFunction(op, arguments), arguments).getResult(0);
+  if (!narrow)
+    return op.getResult().replaceAllUsesWith(result);
+  rounded[op.getResult()] = result;
+  op.getResult().replaceUsesWithIf(result, [](OpOperand &use) { return isa<tensor::DimOp>(use.getOwner()); });
+}
+
+void ProductCalls::replaceAll() {
+  for (GroupedMatmulOp op : products)
+    replace(op);
+  for (GroupedMatmulOp op : llvm::reverse(products))
+    op.erase();
+}
+
+namespace {
+struct CallHopperProductsPass : moe::impl::CallHopperProductsPassBase<CallHopperProductsPass> {
+  void runOnOperation() override {
+    auto device = getOperation()->getAttrOfType<GPUTargetAttr>(MoEDialect::kDeviceAttr);
+    if (!device || device.getChip() != "sm_90a")
+      return;
+    ProductCalls calls(getOperation(), device.getMaxTokens());
+    calls.collect();
+    calls.replaceAll();
+  }
+};
+} // namespace
