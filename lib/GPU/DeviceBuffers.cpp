@@ -6,10 +6,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "HostBound.h"
+#include "moe/Conversion/LoopBuffers.h"
 #include "moe/GPU/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/Utils/StaticValueUtils.h"
 
 namespace mlir::moe {
@@ -23,12 +23,6 @@ using namespace mlir::moe;
 /// Buffers of iterations start on lines of their own.
 constexpr int64_t kAlignment = 128;
 
-static int64_t getElementBytes(MemRefType type) {
-  Type element = type.getElementType();
-  int64_t bits = element.isIndex() ? 64 : isa<IntegerType, FloatType>(element) ? element.getIntOrFloatBitWidth() : 0;
-  return llvm::divideCeil(bits, 8);
-}
-
 /// Whether nobody asks how large the buffer is: its users cut from it what they need.
 static bool isOnlyCut(memref::AllocOp alloc) {
   return llvm::all_of(alloc->getUsers(), llvm::IsaPred<memref::SubViewOp, memref::DeallocOp>);
@@ -36,27 +30,10 @@ static bool isOnlyCut(memref::AllocOp alloc) {
 
 /// Bytes of `alloc` with the sizes `limits`, rounded up to whole lines; null, with an error, where one is missing.
 static Value buildBytes(OpBuilder &builder, memref::AllocOp alloc, ValueRange limits) {
-  Location loc = alloc.getLoc();
-  int64_t fixed = getElementBytes(alloc.getType());
-  for (int64_t extent : alloc.getType().getShape())
-    if (!ShapedType::isDynamic(extent))
-      fixed *= extent;
-  auto index = [&](int64_t value) -> Value { return arith::ConstantIndexOp::create(builder, loc, value); };
-  Value bytes = index(fixed);
-  for (Value limit : limits) {
-    if (!limit) {
-      alloc.emitError("expected the size of a buffer to have a bound that the host knows");
-      return {};
-    }
-    bytes = builder.createOrFold<arith::MulIOp>(loc, bytes, limit);
-  }
-  bytes = builder.createOrFold<arith::AddIOp>(loc, bytes, index(kAlignment - 1));
-  return builder.createOrFold<arith::AndIOp>(loc, bytes, index(-kAlignment));
-}
-
-static Value buildBuffer(OpBuilder &builder, Location loc, Value bytes) {
-  return memref::AllocOp::create(builder, loc, MemRefType::get({ShapedType::kDynamic}, builder.getI8Type()),
-                                 ValueRange(bytes), builder.getI64IntegerAttr(kAlignment));
+  if (llvm::all_of(limits, [](Value limit) { return static_cast<bool>(limit); }))
+    return buildBufferBytes(builder, alloc.getLoc(), alloc.getType(), limits, kAlignment);
+  alloc.emitError("expected the size of a buffer to have a bound that the host knows");
+  return {};
 }
 
 /// An allocation of the host whose size is known on the device only: the host takes the most it can be.
@@ -72,7 +49,8 @@ static LogicalResult boundOnHost(memref::AllocOp alloc, const HostValues &values
     return failure();
   Value zero = arith::ConstantIndexOp::create(builder, alloc.getLoc(), 0);
   Value view = memref::ViewOp::create(builder, alloc.getLoc(), alloc.getType(),
-                                      buildBuffer(builder, alloc.getLoc(), bytes), zero, alloc.getDynamicSizes());
+                                      buildByteBuffer(builder, alloc.getLoc(), bytes, kAlignment), zero,
+                                      alloc.getDynamicSizes());
   alloc.replaceAllUsesWith(view);
   alloc.erase();
   return success();
@@ -136,7 +114,7 @@ LogicalResult Mover::moveToBuffer(memref::AllocOp alloc) {
   if (!bytes)
     return failure();
   Value all = builder.createOrFold<arith::MulIOp>(loc, bytes, buildIterations(loc));
-  Value buffer = buildBuffer(builder, loc, all);
+  Value buffer = buildByteBuffer(builder, loc, all, kAlignment);
   builder.setInsertionPoint(alloc);
   Value offset = builder.createOrFold<arith::MulIOp>(loc, buildNumber(loc), bytes);
   Value view = memref::ViewOp::create(builder, loc, type, buffer, offset, sizes);

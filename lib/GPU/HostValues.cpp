@@ -20,15 +20,6 @@ scf::ParallelOp moe::getKernelOf(Operation *op) {
   return kernel;
 }
 
-SmallVector<scf::ParallelOp> moe::getKernels(func::FuncOp function) {
-  SmallVector<scf::ParallelOp> kernels;
-  function.walk<WalkOrder::PreOrder>([&](scf::ParallelOp loop) {
-    kernels.push_back(loop);
-    return WalkResult::skip();
-  });
-  return kernels;
-}
-
 Value moe::buildTrips(OpBuilder &builder, Location loc, scf::ParallelOp kernel, unsigned dim) {
   Value lower = kernel.getLowerBound()[dim], upper = kernel.getUpperBound()[dim], step = kernel.getStep()[dim];
   Value zero = arith::ConstantIndexOp::create(builder, loc, 0), one = arith::ConstantIndexOp::create(builder, loc, 1);

@@ -7,8 +7,9 @@
 #ifndef MOE_LIB_GPU_HOSTVALUES_H
 #define MOE_LIB_GPU_HOSTVALUES_H
 
+#include "moe/Conversion/LoopBuffers.h"
+
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "llvm/ADT/DenseSet.h"
 
 namespace mlir::moe {
@@ -17,7 +18,7 @@ namespace mlir::moe {
 scf::ParallelOp getKernelOf(Operation *op);
 
 /// The kernels of a function, in order.
-SmallVector<scf::ParallelOp> getKernels(func::FuncOp function);
+inline SmallVector<scf::ParallelOp> getKernels(func::FuncOp function) { return getOutermostLoops(function); }
 
 /// How many iterations `kernel` has in a dimension.
 Value buildTrips(OpBuilder &builder, Location loc, scf::ParallelOp kernel, unsigned dim);

@@ -33,7 +33,8 @@ static std::unique_ptr<Pass> verifyStage(StringRef stage) { return createVerifyS
 // S1: optimise
 //===----------------------------------------------------------------------===//
 
-void moe::buildOptimizePipeline(OpPassManager &pm, const OptimizeOptions &options) {
+/// The beginning of S1 on every target: one form of arithmetic and of products, and the fusions that help everywhere.
+static void addFusions(OpPassManager &pm) {
   // func moe ml_program linalg tensor scf arith math
   // First, while routings and what they are made from stand as they were written.
   pm.addPass(createVerifyIndependencePass());
@@ -49,6 +50,10 @@ void moe::buildOptimizePipeline(OpPassManager &pm, const OptimizeOptions &option
   pm.addNestedPass<func::FuncOp>(createFuseGatherPass());
   // After gathers are folded, gate and up read the same rows at the same indices.
   pm.addNestedPass<func::FuncOp>(createFuseGateUpPass());
+}
+
+void moe::buildOptimizePipeline(OpPassManager &pm, const OptimizeOptions &options) {
+  addFusions(pm);
   pm.addNestedPass<func::FuncOp>(createFuseCombinePass());
   // Last, since it puts the router's product into a loop, where nothing else would find it.
   pm.addNestedPass<func::FuncOp>(createFuseGatingPass());
@@ -111,7 +116,8 @@ static std::unique_ptr<Pass> convertMemRef() {
   return createFinalizeMemRefToLLVMConversionPass(options);
 }
 
-void moe::buildCPUPipeline(OpPassManager &pm, const CPUOptions &options) {
+/// The beginning of S3 on every target: tensors become buffers, and what is parallel a loop.
+static void addBuffersAndLoops(OpPassManager &pm) {
   // func scf linalg tensor arith math, bufferization.to_tensor of views of the weights
   // Signatures of public functions, which the emitter needs, are gone once types are those of LLVM.
   pm.addPass(createEntryPointsPass());
@@ -127,6 +133,13 @@ void moe::buildCPUPipeline(OpPassManager &pm, const CPUOptions &options) {
   pm.addPass(createRecordLoadPass());
   pm.addNestedPass<func::FuncOp>(createExpandCopyPass());
   pm.addNestedPass<func::FuncOp>(createForallToParallelLoopPass());
+}
+
+void moe::buildCPUPipeline(OpPassManager &pm, const CPUOptions &options) {
+  // func scf linalg tensor arith math, bufferization.to_tensor of views of the weights
+  addBuffersAndLoops(pm);
+
+  // func scf linalg memref arith math
   // Before code moves: sizes of buffers are still visibly those of tensors.
   pm.addNestedPass<func::FuncOp>(createSerializeNestedLoopsPass({options.reference}));
   pm.addPass(createPrivateBuffersPass());
@@ -169,15 +182,8 @@ void moe::buildCPUPipeline(OpPassManager &pm, const CPUOptions &options) {
 //===----------------------------------------------------------------------===//
 
 void moe::buildNVPTXOptimizePipeline(OpPassManager &pm, const NVPTXOptions &) {
-  // func moe ml_program linalg tensor scf arith math
-  // As for the CPU, without what saves caches there at the price of threads here: gating and combination stay apart.
-  pm.addPass(createVerifyIndependencePass());
-  pm.addNestedPass<func::FuncOp>(createConvertElementwisePass());
-  pm.addNestedPass<func::FuncOp>(createDecomposeExpertsPass());
-  pm.addPass(createGroupDensePass());
-  pm.addPass(createCSEPass());
-  pm.addNestedPass<func::FuncOp>(createFuseGatherPass());
-  pm.addNestedPass<func::FuncOp>(createFuseGateUpPass());
+  // Gating and combination stay apart: what saves caches of a CPU would cost threads here.
+  addFusions(pm);
   pm.addPass(createCanonicalizerPass());
   pm.addPass(verifyStage("optimize"));
 }
@@ -199,15 +205,7 @@ void moe::buildNVPTXTilePipeline(OpPassManager &pm, const NVPTXOptions &options)
 
 void moe::buildKernelsPipeline(OpPassManager &pm, const NVPTXOptions &) {
   // func scf linalg tensor arith math, bufferization.to_tensor of views of the weights
-  // As for the CPU, up to loops.
-  pm.addPass(createEntryPointsPass());
-  pm.addPass(bufferization::createEmptyTensorEliminationPass());
-  pm.addPass(bufferize());
-  pm.addPass(bufferization::createDropEquivalentBufferResultsPass());
-  pm.addPass(createCanonicalizerPass());
-  pm.addPass(createRecordLoadPass());
-  pm.addNestedPass<func::FuncOp>(createExpandCopyPass());
-  pm.addNestedPass<func::FuncOp>(createForallToParallelLoopPass());
+  addBuffersAndLoops(pm);
   pm.addNestedPass<func::FuncOp>(createLinalgToThreadsPass());
 
   // func scf memref arith math affine

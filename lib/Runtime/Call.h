@@ -62,6 +62,9 @@ void finish(moe_session &session, const moe_function_info &function);
 
 // --- Language models -----------------------------------------------------
 
+/// Throws if the program is something else.
+void requireLanguageModel(const moe_session &session);
+
 /// The vectors of the tokens of one call, as generated code reads them.
 struct TokenVectors {
   void *tokens, *positions, *sequences;

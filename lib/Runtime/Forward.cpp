@@ -141,6 +141,12 @@ void moe::runtime::forwardPiece(moe_session &session, const int32_t *tokens,
   }
 }
 
+void moe::runtime::requireLanguageModel(const moe_session &session) {
+  if (!session.model->program->is_language_model)
+    fail(MOE_INVALID_ARGUMENT,
+         "the program is not a language model; call one of its functions");
+}
+
 moe_status moe_session_forward(moe_session *session, const int32_t *tokens,
                                const int32_t *positions,
                                const int32_t *sequences, int64_t num_tokens,
@@ -148,9 +154,7 @@ moe_status moe_session_forward(moe_session *session, const int32_t *tokens,
                                int64_t capacity) {
   return call(session, [&] {
     const moe_program_info &program = *session->model->program;
-    if (!program.is_language_model)
-      fail(MOE_INVALID_ARGUMENT,
-           "the program is not a language model; call one of its functions");
+    requireLanguageModel(*session);
     if (num_tokens < 1 || num_tokens > INT32_MAX || !tokens)
       fail(MOE_INVALID_ARGUMENT,
            format("got %lld tokens, expected at least one",

@@ -11,19 +11,23 @@
 
 using namespace moe::runtime;
 
+[[noreturn]] static void failWithoutToken() {
+  fail(MOE_INVALID_ARGUMENT,
+       "every logit is NaN, so that there is no next token: the weights hold "
+       "values that are not finite, or too large");
+}
+
 int32_t moe::runtime::argmax(const float *logits, int64_t count) {
   int64_t best = count;
   for (int64_t i = 0; i < count; ++i)
     if (!std::isnan(logits[i]) && (best == count || logits[i] > logits[best]))
       best = i;
   if (best == count)
-    fail(MOE_INVALID_ARGUMENT,
-         "every logit is NaN, so that there is no next token: the weights hold "
-         "values that are not finite, or too large");
+    failWithoutToken();
   return static_cast<int32_t>(best);
 }
 
-static bool isEos(const moe_program_info &program, int32_t id) {
+bool moe::runtime::isEos(const moe_program_info &program, int32_t id) {
   const int32_t *end = program.eos + program.num_eos;
   return std::find(program.eos, end, id) != end;
 }
@@ -95,10 +99,8 @@ int64_t DecodeGraph::run(int32_t token, int64_t position, int64_t sequence,
     finish(session, function);
     for (int64_t i = 0; i < steps; ++i) {
       int32_t id = exchange->ids[i];
-      if (id < 0) {
-        float none = NAN;
-        argmax(&none, 1);
-      }
+      if (id < 0)
+        failWithoutToken();
       ids[done++] = id;
       if (stopAtEos && isEos(*session.model->program, id))
         return done;
@@ -160,10 +162,7 @@ moe_status moe_session_generate(moe_session *session, int64_t sequence,
                                 uint32_t stop_at_eos, int32_t *ids,
                                 int64_t *produced) {
   return call(session, [&] {
-    const moe_program_info &program = *session->model->program;
-    if (!program.is_language_model)
-      fail(MOE_INVALID_ARGUMENT,
-           "the program is not a language model; call one of its functions");
+    requireLanguageModel(*session);
     if (count < 1 || !ids || !produced)
       fail(MOE_INVALID_ARGUMENT,
            format("count is %lld, expected at least 1 and memory for ids",

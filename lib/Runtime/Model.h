@@ -78,6 +78,9 @@ int availableThreads();
 /// Throws Error if every logit is NaN.
 int32_t argmax(const float *logits, int64_t count);
 
+/// Whether `id` ends a text.
+bool isEos(const moe_program_info &program, int32_t id);
+
 } // namespace moe::runtime
 
 struct moe_session {

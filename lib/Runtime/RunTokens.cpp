@@ -123,9 +123,7 @@ static std::string idLine(const std::vector<int32_t> &ids) {
 static std::vector<int32_t> generate(Run &run, const Options &options,
                                      const moe_program_info &program) {
   std::vector<int32_t> ids{run.next()};
-  bool ended = options.stopAtEos &&
-               std::find(program.eos, program.eos + program.num_eos, ids[0]) !=
-                   program.eos + program.num_eos;
+  bool ended = options.stopAtEos && isEos(program, ids[0]);
   if (!ended && options.generate > 1)
     run.decode(ids[0], options.generate - 1, options.stopAtEos, ids);
   return ids;

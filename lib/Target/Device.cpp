@@ -6,6 +6,7 @@
 
 #include "moe/Target/Device.h"
 
+#include "RunTool.h"
 #include "moe/Target/Link.h"
 #include "moe/Target/OutputFiles.h"
 
@@ -112,17 +113,6 @@ static void addParameterSizes(llvm::Module &program, ArrayRef<KernelFacts> kerne
     new llvm::GlobalVariable(program, values->getType(), /*isConstant=*/true, llvm::GlobalValue::ExternalLinkage, values,
                              kernel.name + "_parameters");
   }
-}
-
-/// Runs `tool`; what it says becomes the error.
-static llvm::Error runTool(llvm::StringRef tool, ArrayRef<llvm::StringRef> arguments, const std::string &messages) {
-  std::optional<llvm::StringRef> redirects[] = {llvm::StringRef(), llvm::StringRef(messages), llvm::StringRef(messages)};
-  std::string message;
-  if (llvm::sys::ExecuteAndWait(tool, arguments, std::nullopt, redirects, 0, 0, &message) == 0)
-    return llvm::Error::success();
-  if (auto buffer = llvm::MemoryBuffer::getFile(messages); buffer && message.empty())
-    message = (*buffer)->getBuffer().split('\n').first.str();
-  return llvm::createStringError("'" + tool + "' failed: " + message);
 }
 
 static llvm::Expected<std::string> readImage(const std::string &path) {

@@ -6,9 +6,10 @@
 
 #include "moe/Target/Link.h"
 
+#include "RunTool.h"
+
 #include "llvm/ADT/SmallVector.h"
 #include "llvm/Support/FileSystem.h"
-#include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Program.h"
 
 using namespace mlir::moe;
@@ -24,19 +25,6 @@ static llvm::Expected<std::string> findDriver() {
 static std::string findOpenMP() {
   std::string ours = MOE_LLVM_LIBRARY_DIR "/libomp.so";
   return llvm::sys::fs::exists(ours) ? ours : "-lomp";
-}
-
-/// Runs the linker; its first line of complaint becomes the error.
-static llvm::Error runDriver(llvm::StringRef driver, llvm::ArrayRef<llvm::StringRef> arguments,
-                             llvm::StringRef messages) {
-  std::optional<llvm::StringRef> redirects[] = {llvm::StringRef(), messages, messages};
-  std::string message;
-  int status = llvm::sys::ExecuteAndWait(driver, arguments, std::nullopt, redirects, 0, 0, &message);
-  if (status == 0)
-    return llvm::Error::success();
-  if (auto buffer = llvm::MemoryBuffer::getFile(messages); buffer && message.empty())
-    message = (*buffer)->getBuffer().split('\n').first.str();
-  return llvm::createStringError("linking with '" + driver + "' failed: " + message);
 }
 
 llvm::Error mlir::moe::linkProgram(const LinkOptions &options) {
@@ -59,12 +47,13 @@ llvm::Error mlir::moe::linkProgram(const LinkOptions &options) {
   arguments.append({"-Wl,--gc-sections", "-Wl,--as-needed", openMP, "-lstdc++", "-lm", "-lpthread"});
   if (llvm::StringRef sanitize = MOE_SANITIZE_FLAGS; !sanitize.empty())
     arguments.push_back(sanitize);
-  return runDriver(*driver, arguments, options.scratch);
+  return runTool(*driver, arguments, options.scratch, "linking with ");
 }
 
 llvm::Error mlir::moe::linkImage(const LinkOptions &options) {
   llvm::Expected<std::string> driver = findDriver();
   if (!driver)
     return driver.takeError();
-  return runDriver(*driver, {*driver, "-shared", "-o", options.output, options.object, "-lm"}, options.scratch);
+  return runTool(*driver, {*driver, "-shared", "-o", options.output, options.object, "-lm"}, options.scratch,
+                 "linking with ");
 }

@@ -109,22 +109,6 @@ static void scale(void **arguments) {
   result(arguments[4], sums, 1, rows, 1);
 }
 
-static void transpose(void **arguments) {
-  const moe_descriptor *x = arguments[0];
-  moe_descriptor *y = arguments[1];
-  *y = *x;
-  for (int i = 0; i < 2; ++i) {
-    y->sizes_and_strides[i] = x->sizes_and_strides[1 - i];
-    y->sizes_and_strides[2 + i] = x->sizes_and_strides[3 - i];
-  }
-}
-
-static void same(void **arguments) {
-  for (int i = 0; i < 9; ++i)
-    memcpy(arguments[9 + i], arguments[i],
-           sizeof(void *) * 2 + sizeof(int64_t) * 3);
-}
-
 /* overrun(x): a kernel that writes behind the work space. */
 static void overrun(void **arguments) {
   enum { chunk = 64 << 20 };

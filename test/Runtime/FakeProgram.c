@@ -155,24 +155,6 @@ static void scale(void **arguments) {
   vectorResult(arguments[4], sums, rows);
 }
 
-/* transpose(x: f32[?, ?]) -> f32[?, ?]: only the strides change. */
-static void transpose(void **arguments) {
-  const moe_descriptor *x = arguments[0];
-  moe_descriptor *y = arguments[1];
-  *y = *x;
-  for (int i = 0; i < 2; ++i) {
-    y->sizes_and_strides[i] = x->sizes_and_strides[1 - i];
-    y->sizes_and_strides[2 + i] = x->sizes_and_strides[3 - i];
-  }
-}
-
-/* same(one vector of each element type) -> the same vectors */
-static void same(void **arguments) {
-  for (int i = 0; i < 9; ++i)
-    memcpy(arguments[9 + i], arguments[i],
-           sizeof(void *) * 2 + sizeof(int64_t) * 3);
-}
-
 #ifdef _OPENMP
 /* threads() -> i32[]: how many threads a parallel loop gets. */
 static void threads(void **arguments) {

@@ -3,6 +3,7 @@
  * and what is said about calls that have no meaning. Links the fake program as
  * a shared library, so its expectations follow FakeProgram.c; bias is 2.
  */
+#include "Expect.h"
 #include "moe/Runtime/Runtime.h"
 
 #include <pthread.h>
@@ -10,27 +11,6 @@
 #include <string.h>
 
 enum { vocabulary = 16 };
-
-static int failures = 0;
-
-#define EXPECT(condition)                                                      \
-  do {                                                                         \
-    if (!(condition)) {                                                        \
-      ++failures;                                                              \
-      fprintf(stderr, "%s:%d: expected %s\n", __FILE__, __LINE__, #condition); \
-    }                                                                          \
-  } while (0)
-
-/* That a call fails with this status, and says this. */
-#define EXPECT_ERROR(session, call, status, text)                              \
-  do {                                                                         \
-    EXPECT((call) == (status));                                                \
-    if (!strstr(moe_session_message(session), text)) {                         \
-      ++failures;                                                              \
-      fprintf(stderr, "%s:%d: expected '%s', got '%s'\n", __FILE__, __LINE__,  \
-              text, moe_session_message(session));                             \
-    }                                                                          \
-  } while (0)
 
 static moe_model *openModel(void) {
   char message[MOE_MESSAGE_SIZE] = "";

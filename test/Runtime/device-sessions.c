@@ -4,6 +4,7 @@
  * device-sessions DRIVER LOG; every test is a process of its own, as the stand-in driver reads its settings once.
  */
 #define _GNU_SOURCE
+#include "Expect.h"
 #include "moe/Runtime/Runtime.h"
 
 #include <pthread.h>
@@ -15,26 +16,7 @@
 
 enum { vocabulary = 16 };
 
-static int failures = 0;
 static const char *driver, *logFile;
-
-#define EXPECT(condition)                                                      \
-  do {                                                                         \
-    if (!(condition)) {                                                        \
-      ++failures;                                                              \
-      fprintf(stderr, "%s:%d: expected %s\n", __FILE__, __LINE__, #condition); \
-    }                                                                          \
-  } while (0)
-
-#define EXPECT_ERROR(session, call, status, text)                              \
-  do {                                                                         \
-    EXPECT((call) == (status));                                                \
-    if (!strstr(moe_session_message(session), text)) {                         \
-      ++failures;                                                              \
-      fprintf(stderr, "%s:%d: expected '%s', got '%s'\n", __FILE__, __LINE__,  \
-              text, moe_session_message(session));                             \
-    }                                                                          \
-  } while (0)
 
 static moe_model *openModel(void) {
   char message[MOE_MESSAGE_SIZE] = "";

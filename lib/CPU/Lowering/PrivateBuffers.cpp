@@ -7,12 +7,11 @@
 
 #include "RuntimeFunctions.h"
 #include "moe/CPU/Lowering/Passes.h"
+#include "moe/Conversion/LoopBuffers.h"
 
 #include "mlir/Analysis/SliceAnalysis.h"
 #include "mlir/Dialect/Affine/IR/AffineOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
 #include "mlir/Interfaces/ViewLikeInterface.h"
@@ -27,12 +26,6 @@ using namespace mlir::moe;
 
 /// Buffers of threads start on cache lines of their own.
 constexpr int64_t kAlignment = 64;
-
-static int64_t getElementBytes(MemRefType type) {
-  Type element = type.getElementType();
-  int64_t bits = element.isIndex() ? 64 : isa<IntegerType, FloatType>(element) ? element.getIntOrFloatBitWidth() : 0;
-  return llvm::divideCeil(bits, 8);
-}
 
 /// Whether the buffer may outlive the iteration of the loop that allocates it, for another iteration to read.
 static bool escapes(memref::AllocOp alloc, scf::ParallelOp loop) {
@@ -102,7 +95,8 @@ public:
 
 private:
   Value index(int64_t value) { return arith::ConstantIndexOp::create(builder, loc, value); }
-  Value buildBytes(ValueRange extents);
+  /// Size of the buffer, rounded up to whole cache lines.
+  Value buildBytes(ValueRange extents) { return buildBufferBytes(builder, loc, alloc.getType(), extents, kAlignment); }
   LogicalResult findSlice(SetVector<Operation *> &slice);
   Value buildMaximum(const SetVector<Operation *> &slice);
 
@@ -113,20 +107,6 @@ private:
   Location loc;
 };
 } // namespace
-
-/// Size of the buffer, rounded up to whole cache lines.
-Value Mover::buildBytes(ValueRange extents) {
-  MemRefType type = alloc.getType();
-  int64_t fixed = getElementBytes(type);
-  for (int64_t extent : type.getShape())
-    if (!ShapedType::isDynamic(extent))
-      fixed *= extent;
-  Value bytes = index(fixed);
-  for (Value extent : extents)
-    bytes = arith::MulIOp::create(builder, loc, bytes, extent);
-  bytes = arith::AddIOp::create(builder, loc, bytes, index(kAlignment - 1));
-  return arith::AndIOp::create(builder, loc, bytes, index(-kAlignment));
-}
 
 /// The operations inside the loop that compute the extents. They may read memory, but only what the loop leaves alone.
 LogicalResult Mover::findSlice(SetVector<Operation *> &slice) {
@@ -213,8 +193,7 @@ LogicalResult Mover::moveToThreads() {
     return arith::IndexCastOp::create(builder, loc, builder.getIndexType(), call.getResult(0)).getResult();
   };
   Value all = arith::MulIOp::create(builder, loc, bytes, asIndex("omp_get_max_threads"));
-  Value buffer = memref::AllocOp::create(builder, loc, MemRefType::get({ShapedType::kDynamic}, builder.getI8Type()),
-                                         ValueRange(all), builder.getI64IntegerAttr(kAlignment));
+  Value buffer = buildByteBuffer(builder, loc, all, kAlignment);
   builder.setInsertionPoint(alloc);
   Value offset = arith::MulIOp::create(builder, loc, asIndex("omp_get_thread_num"), bytes);
   auto view = memref::ViewOp::create(builder, loc, type, buffer, offset, alloc.getDynamicSizes());
@@ -253,12 +232,7 @@ struct PrivateBuffersPass : moe::impl::PrivateBuffersPassBase<PrivateBuffersPass
 
   void runOnOperation() override {
     SymbolTable symbols(getOperation());
-    SmallVector<scf::ParallelOp> loops;
-    getOperation().walk<WalkOrder::PreOrder>([&](scf::ParallelOp loop) {
-      loops.push_back(loop);
-      return WalkResult::skip();
-    });
-    for (scf::ParallelOp loop : loops) {
+    for (scf::ParallelOp loop : getOutermostLoops(getOperation())) {
       SmallVector<memref::AllocOp> allocs;
       loop.walk([&](memref::AllocOp alloc) { allocs.push_back(alloc); });
       uint64_t stackLeft = maxStackBytes;

@@ -7,6 +7,7 @@
 #include "ProductFunction.h"
 
 #include "moe/Dialect/MoE/IR/MoE.h"
+#include "moe/Dialect/MoE/Transforms/Missed.h"
 #include "moe/GPU/Hopper/Passes.h"
 
 #include "mlir/Analysis/SliceAnalysis.h"
@@ -15,7 +16,6 @@
 #include "mlir/Dialect/Linalg/IR/Linalg.h"
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Matchers.h"
-#include "mlir/IR/Remarks.h"
 #include "mlir/IR/SymbolTable.h"
 #include "mlir/Transforms/RegionUtils.h"
 #include "llvm/ADT/SetVector.h"
@@ -121,17 +121,12 @@ private:
 };
 } // namespace
 
-static void reportMissed(GroupedMatmulOp op, const std::string &obstacle) {
-  auto options = remark::RemarkOpts::name(GroupedMatmulOp::getOperationName()).category("moe-gpu-call-hopper-products");
-  remark::missed(op.getLoc(), options) << ("not on tensor cores: " + obstacle);
-}
-
 void ProductCalls::collect() {
   module.walk([&](GroupedMatmulOp op) {
     if (!llvm::all_of(op.getBanks(), isStoredInBF16))
       return;
     if (std::optional<std::string> obstacle = findProductObstacle(op))
-      reportMissed(op, *obstacle);
+      reportMissed(op, "moe-gpu-call-hopper-products", "not on tensor cores: " + *obstacle);
     else
       products.insert(op);
   });

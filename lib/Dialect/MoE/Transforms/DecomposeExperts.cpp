@@ -6,10 +6,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "ExpertBody.h"
-#include "Missed.h"
 #include "Structure.h"
 
 #include "moe/Dialect/MoE/IR/Builders.h"
+#include "moe/Dialect/MoE/Transforms/Missed.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"

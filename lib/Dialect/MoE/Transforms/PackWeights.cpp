@@ -6,9 +6,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "CostModel.h"
-#include "Missed.h"
 #include "WeightFlow.h"
 
+#include "moe/Dialect/MoE/Transforms/Missed.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
 
 namespace mlir::moe {

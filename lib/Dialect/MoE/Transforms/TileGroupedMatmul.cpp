@@ -6,9 +6,9 @@
 //===----------------------------------------------------------------------===//
 
 #include "GroupedMatmulKernels.h"
-#include "Missed.h"
 #include "WorkList.h"
 
+#include "moe/Dialect/MoE/Transforms/Missed.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
 
 #include "mlir/Dialect/Bufferization/IR/Bufferization.h"
