@@ -15,7 +15,7 @@ import subprocess
 import sys
 
 FENCE = re.compile(r"^```(\S*)[ \t]*(.*?)\n(.*?)^```[ \t]*$", re.DOTALL | re.MULTILINE)
-TIMEOUT_SECONDS = 240
+TIMEOUT_SECONDS = 600
 
 
 class Failure(Exception):

@@ -388,7 +388,7 @@ def run(name, expected, kind, overrides, change):
             file.write(change if isinstance(change, bytes) else change.encode())
     before = sorted(os.listdir(SCRATCH))
     try:
-        done = subprocess.run([COMPILER, source, "--emit=moe", "-o", OUTPUT], capture_output=True, timeout=60)
+        done = subprocess.run([COMPILER, source, "--emit=moe", "-o", OUTPUT], capture_output=True, timeout=600)
     except subprocess.TimeoutExpired:
         return "still running after 60 s"
     message = done.stderr.decode(errors="replace")

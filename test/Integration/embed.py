@@ -27,7 +27,7 @@ def test(tools, scratch, arguments):
     known = 5
     lines = [prompt, prompt + generated[:known]]
     text = "".join(" ".join(map(str, ids)) + "\n" for ids in lines)
-    done = subprocess.run([example, str(len(generated) - known)], input=text, capture_output=True, text=True, cwd="/", timeout=120)
+    done = subprocess.run([example, str(len(generated) - known)], input=text, capture_output=True, text=True, cwd="/", timeout=600)
     if done.returncode or done.stderr:
         raise Failure(f"the example ended with {done.returncode}: {done.stderr}")
     said = [[], []]

@@ -20,7 +20,7 @@ LENGTHS = (61, 40, 9)
 def run(example, piece, calls):
     """Logits of all rows of all calls; a call is a list of (sequence, id)."""
     text = "".join(" ".join(f"{s}:{i}" for s, i in call) + "\n" for call in calls)
-    done = subprocess.run([example, str(piece)], input=text.encode(), capture_output=True, cwd="/", timeout=120)
+    done = subprocess.run([example, str(piece)], input=text.encode(), capture_output=True, cwd="/", timeout=600)
     if done.returncode or done.stderr:
         raise harness.Failure(f"the program ended with {done.returncode}: {done.stderr.decode()}")
     return np.frombuffer(done.stdout, np.float32).reshape(-1, VOCABULARY)

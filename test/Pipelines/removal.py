@@ -277,7 +277,7 @@ class Stages:
         self.pipelines = {}
 
     def run(self, options, text=None):
-        done = subprocess.run([self.moe_opt] + options, input=text or "", text=True, capture_output=True, timeout=120)
+        done = subprocess.run([self.moe_opt] + options, input=text or "", text=True, capture_output=True, timeout=600)
         return done.returncode, done.stdout, done.stderr
 
     def pipeline(self, stage):

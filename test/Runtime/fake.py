@@ -103,7 +103,7 @@ class Program:
         driver = ["--driver", self.driver] if self.driver else []
         return subprocess.run(
             [self.path, *driver, *map(str, arguments)],
-            capture_output=True, text=True, errors="replace", timeout=120, **options,
+            capture_output=True, text=True, errors="replace", timeout=600, **options,
         )
 
     def expect(self, condition, *what):

@@ -30,7 +30,7 @@ def prepare(name):
 def run(*options):
     return subprocess.run(["bash", script, folder, "--out", out, "--driver", driver, "--python", sys.executable,
                            "--repeats", "2", *options],
-                          capture_output=True, text=True, timeout=300)
+                          capture_output=True, text=True, timeout=600)
 
 
 prepare("right")

@@ -327,7 +327,7 @@ def run_case(tools, scratch, name, pattern, kind, overrides, function):
         arguments += ["-o", os.path.join(out, "program")]
     command = [os.path.join(tools, "moe-compile"), *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=60,
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=600,
                               preexec_fn=limit_files(name))
     except subprocess.TimeoutExpired:
         return "did not end within a minute"
