@@ -118,8 +118,9 @@ void HostCode::buildLaunches(const KernelClass &kernels) {
   const GroupedMatmulKernelOptions &options = kernels.options;
   KernelShape shape = KernelShape::of(options);
   Type i64 = b.getI64Type();
-  launch(kernels.mapName, kernels.mapNumber, constant(i64, 1),
-         {slot(pointer(product.getOffsets())), slot(pointer(product.getTileMap()))});
+  if (!product.mapped)
+    launch(kernels.mapName, kernels.mapNumber, constant(i64, 1),
+           {slot(pointer(product.getOffsets())), slot(pointer(product.getTileMap()))});
   SmallVector<Value> parameters;
   for (int64_t bank = 0; bank < product.banks; ++bank)
     parameters.push_back(buildMap(product.getBank(bank), {1, shape.getBoxRows(), kBlockDepth}));

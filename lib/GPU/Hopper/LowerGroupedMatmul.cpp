@@ -98,19 +98,8 @@ private:
   }
 
   SmallVector<KernelClass, 0> choose(Product &product, const GroupedMatmulKernelOptions &options) {
-    double rowsPerExpert = product.rowsPerExpert ? product.rowsPerExpert
-                                                 : double(product.maxRows) / double(product.getExperts());
-    ProductFacts facts{product.getExperts(), options.k, options.columns, options.banks, options.gathered,
-                       rowsPerExpert};
-    std::vector<TileClass> chosen;
-    if (tokenTile)
-      chosen = {{product.maxRows, facts, evaluateTile(facts, tokenTile)}};
-    else if (product.maxRows)
-      chosen = chooseClasses(facts, product.maxRows);
-    else
-      chosen = {{0, facts, chooseTile(facts)}};
     SmallVector<KernelClass, 0> classes;
-    for (const TileClass &tile : chosen) {
+    for (const TileClass &tile : chooseTiles(product, options, tokenTile)) {
       if (printDecisions) {
         llvm::errs() << options.name;
         if (tile.maxRows)
@@ -140,15 +129,17 @@ private:
     OpBuilder builder = OpBuilder::atBlockEnd(getOperation().getBody());
     if (!module)
       module = gpu::GPUModuleOp::create(builder, getOperation().getLoc(), kKernelModule);
-    kernels.mapName = kernels.options.name + "_tiles";
-    kernels.mapNumber = written++;
+    if (!product.mapped) {
+      kernels.mapName = kernels.options.name + "_tiles";
+      kernels.mapNumber = written++;
+      TileMapKernelOptions map{kernels.mapName, product.getExperts(), kernels.options.tokenTile,
+                               getWord(product.getType(product.getOffsets()).getElementType())};
+      FailureOr<LLVM::LLVMFuncOp> mapKernel = buildTileMapKernel(builder, module, map);
+      if (failed(mapKernel))
+        return failure();
+      describeKernel(*mapKernel, TileMapKernelOptions::kTileMapThreads, map.getSharedBytes());
+    }
     kernels.number = written++;
-    TileMapKernelOptions map{kernels.mapName, product.getExperts(), kernels.options.tokenTile,
-                             getWord(product.getType(product.getOffsets()).getElementType())};
-    FailureOr<LLVM::LLVMFuncOp> mapKernel = buildTileMapKernel(builder, module, map);
-    if (failed(mapKernel))
-      return failure();
-    describeKernel(*mapKernel, TileMapKernelOptions::kTileMapThreads, map.getSharedBytes());
     FailureOr<LLVM::LLVMFuncOp> kernel = buildGroupedMatmulKernel(builder, module, kernels.options);
     if (failed(kernel))
       return failure();

@@ -7,6 +7,7 @@
 #ifndef MOE_GPU_HOPPER_PRODUCTFUNCTION_H
 #define MOE_GPU_HOPPER_PRODUCTFUNCTION_H
 
+#include "moe/GPU/Hopper/CostModel.h"
 #include "moe/GPU/Hopper/GroupedMatmul.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -15,12 +16,14 @@ namespace mlir::moe::hopper {
 
 constexpr llvm::StringLiteral kProductAttr = "hopper.grouped_matmul", kKernelAttr = "hopper.kernel";
 constexpr llvm::StringLiteral kKernelModule = "moe_hopper";
+/// In the description of a product: the tile map that it is handed is written.
+constexpr llvm::StringLiteral kMappedEntry = "mapped";
 
 /// The arguments of a function that is one product, by meaning.
 struct Product {
   func::FuncOp function;
   int64_t banks = 1, vectors = 0;
-  bool gathered = false;
+  bool gathered = false, mapped = false;
   /// One of them is known: what an expert has on average, or what all experts have together at most.
   double rowsPerExpert = 0;
   int64_t maxRows = 0;
@@ -51,6 +54,9 @@ inline Type getWord(Type type) { return type.isIndex() ? IntegerType::get(type.g
 
 /// What the kernel does, or why tensor cores cannot do `product`.
 std::optional<std::string> fillOptions(Product &product, GroupedMatmulKernelOptions &options);
+
+/// Tiles for how many rows, as the model or `tokenTile`, where it is not 0, says.
+std::vector<TileClass> chooseTiles(Product &product, const GroupedMatmulKernelOptions &options, int64_t tokenTile);
 
 /// The kernels for calls of up to `maxRows` rows, and their numbers.
 struct KernelClass {
