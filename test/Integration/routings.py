@@ -1,7 +1,7 @@
 """Router product, selection and plan on a device: how many launches each policy takes, and what they give.
 
 routings.py TOOLS SCRATCH launches SPEC
-    counts the launches of every policy in the table of docs/Spec.md, which says how many there are
+    counts the launches of every policy in the table of docs/Spec.md, which says how many there are, and of limits
 routings.py TOOLS SCRATCH numbers --driver=FILE
     on the chip "host", the threads in three orders: what is chosen against the plain path on the CPU, the plan against
     NumPy
@@ -37,7 +37,8 @@ func.func @route(%x: tensor<?x{H}xf32> {{moe.name = "x"}}{parameters})
     : tensor<?x{E}xf32> -> !moe.routing<? x {E}, slots = {k}>
   %offsets, %tokens, %slots = moe.plan %routing : !moe.routing<? x {E}, slots = {k}>
     -> tensor<{ends}xindex>, tensor<?xindex>, tensor<?x{k}xindex>
-  %ids, %weights = moe.routing_parts %routing : !moe.routing<? x {E}, slots = {k}> -> tensor<?x{k}xi32>, tensor<?x{k}xf32>
+  %ids, %weights = moe.routing_parts %routing : !moe.routing<? x {E}, slots = {k}>
+    -> tensor<?x{k}xi32>, tensor<?x{k}xf32>
 {results}
   return %ids, %o, %t, %s : tensor<?x{k}xi32>, tensor<{ends}xi64>, tensor<?xi64>, tensor<?x{k}xi64>
 }}
@@ -48,7 +49,8 @@ SORT = """
 func.func @sort(%ids: tensor<?x{k}xi32> {{moe.name = "ids"}}, %weights: tensor<?x{k}xf32> {{moe.name = "weights"}})
     -> (tensor<{ends}xi64> {{moe.name = "offsets"}}, tensor<?xi64> {{moe.name = "tokens"}},
         tensor<?x{k}xi64> {{moe.name = "slots"}}) {{
-  %routing = moe.make_routing %ids, %weights : tensor<?x{k}xi32>, tensor<?x{k}xf32> -> !moe.routing<? x {E}, slots = {k}>
+  %routing = moe.make_routing %ids, %weights : tensor<?x{k}xi32>, tensor<?x{k}xf32>
+    -> !moe.routing<? x {E}, slots = {k}>
   %offsets, %tokens, %slots = moe.plan %routing : !moe.routing<? x {E}, slots = {k}>
     -> tensor<{ends}xindex>, tensor<?xindex>, tensor<?x{k}xindex>
 {results}
@@ -77,8 +79,8 @@ class Policy:
         given = ", ".join(f"{name} = %{name} : {type}" for name, type, _ in self.parameters)
         return HEAD + ROUTE.format(
             **names, parameters=declared, policy=self.text, score=self.score, normalize=self.normalize,
-            given=f"with({given})" if given else "",
-            casts="".join(f"  %{n} = arith.index_cast %{n}64 : {wide} to {type}\n" for n, type, wide in casts), results=RESULTS.format(**names),
+            given=f"with({given})" if given else "", results=RESULTS.format(**names),
+            casts="".join(f"  %{n} = arith.index_cast %{n}64 : {wide} to {type}\n" for n, type, wide in casts),
         ) + SORT.format(**names, results=RESULTS.format(**names))
 
     def inputs(self, random, tokens):
@@ -93,6 +95,10 @@ def fractions(scale):
     return lambda random, tokens: (random.random(tokens) * scale).astype(np.float32)
 
 
+def limits(random, tokens):
+    return (random.random((tokens, 16)) * 0.3).astype(np.float32)
+
+
 KEY = ("key", "tensor<1xi32>", lambda random, tokens: np.array([17], np.int32))
 COUNTER = ("counter", "tensor<?xi32>", lambda random, tokens: np.arange(tokens, dtype=np.int32))
 POLICIES = {
@@ -105,8 +111,7 @@ POLICIES = {
     "per_group_top_k": [Policy("per_group_top_k<k = 1, groups = 4>", 16, 4)],
     "top_p": [Policy("top_p<slots = 6>", 16, 6, ("p", "tensor<?xf32>", fractions(1)))],
     "gap": [Policy("gap", 16, 2, ("gap", "tensor<?xf32>", fractions(0.2)))],
-    "threshold": [Policy("threshold<slots = 6, otherwise = nothing>", 16, 6, (
-        "thresholds", "tensor<?x16xf32>", lambda random, tokens: (random.random((tokens, 16)) * 0.3).astype(np.float32)))],
+    "threshold": [Policy("threshold<slots = 6, otherwise = nothing>", 16, 6, ("thresholds", "tensor<?x16xf32>", limits))],
     "ranks": [Policy("ranks<[1, 3]>", 16, 2)],
     "sequential_masked": [Policy("sequential_masked<k = 2, jitter = 1.0e-2 : f32>", 16, 2, score="identity")],
     "random": [Policy("random", 16, 1, KEY, COUNTER)],
@@ -129,14 +134,37 @@ def read_table(path):
     return dict(re.findall(r"^\| `(\w+)[^|]*\|(?:[^|]*\|){4} (\S+) \|$", table, re.M))
 
 
-def count_launches(tools, scratch, policy):
+def count_launches(tools, scratch, source, casts):
     path = os.path.join(scratch, "policy.mlir")
     with open(path, "w") as file:
-        file.write(policy.source(HIDDEN))
+        file.write(source)
     text = harness.run([os.path.join(tools, "moe-compile"), path, "--target=nvptx", "--stop-after=kernels", "-o", "-"])
     body = text[text.index("func.func @route(") : text.index("func.func @sort(")]
     # Less those that only the types of parameters and results cost.
-    return body.count("gpu.launch_func") - policy.casts
+    return body.count("gpu.launch_func") - casts
+
+
+def count_limited(tools, scratch, priority):
+    """Launches where each expert takes a third of the tokens at most."""
+    policy = POLICIES["top_k"][0]
+    routing = f"!moe.routing<? x {policy.experts}, slots = {policy.slots}>"
+    limited = f"""  %c3 = arith.constant 3 : index
+  %third = arith.divui %count, %c3 : index
+  %capacity = tensor.from_elements %third : tensor<1xindex>
+  %limited = moe.limit %routing capacity(%capacity : tensor<1xindex>) priority({priority}) : {routing}
+  %offsets, %tokens, %slots = moe.plan %limited"""
+    source = policy.source(HIDDEN).replace("  %offsets, %tokens, %slots = moe.plan %routing", limited, 1)
+    return count_launches(tools, scratch, source, policy.casts)
+
+
+def test_limits(tools, scratch, spec):
+    with open(spec) as file:
+        earlier, weight = re.search(r"(\d+) for `token` and\s+`slot`, (\d+) for `weight`", file.read()).groups()
+    for priority, want in {"token": earlier, "slot": earlier, "weight": weight}.items():
+        got = count_limited(tools, scratch, priority)
+        if str(got) != want:
+            raise harness.Failure(f"a limit by {priority}: {got} launches, docs/Spec.md says {want}")
+        print(f"limit by {priority}: {want}")
 
 
 def test_launches(tools, scratch, spec):
@@ -145,7 +173,8 @@ def test_launches(tools, scratch, spec):
         raise harness.Failure(f"the table has {sorted(want)}, this test {sorted(POLICIES)}: expected the same policies")
     for name, policies in POLICIES.items():
         for policy in policies:
-            got = count_launches(tools, scratch, policy)
+            source = policy.source(HIDDEN)
+            got = count_launches(tools, scratch, source, policy.casts)
             if str(got) != want[name]:
                 raise harness.Failure(f"{name} ({policy.text}): {got} launches, docs/Spec.md says {want[name]}")
         print(f"{name}: {want[name]}")
@@ -194,10 +223,12 @@ def test_policy(tools, scratch, policy, driver, random):
     with open(source, "w") as file:
         file.write(policy.source(HIDDEN))
     safetensors.save(weights, {"router": random.integers(-1, 2, (policy.experts, HIDDEN)).astype(np.float32)})
-    plain = harness.compile_program(tools, source, os.path.join(scratch, "plain"), [f"--weights={weights}", "--moe-reference"])
+    plain = harness.compile_program(tools, source, os.path.join(scratch, "plain"),
+                                    [f"--weights={weights}", "--moe-reference"])
     device = harness.compile_program(tools, source, os.path.join(scratch, "device"),
                                      [f"--weights={weights}", "--target=nvptx", "--chip=host", driver])
-    for tokens, order in ((0, "forward"), (1, "reverse"), (15, "forward"), (16, "shuffle"), (17, "reverse"), (100, "shuffle")):
+    orders = {0: "forward", 1: "reverse", 15: "forward", 16: "shuffle", 17: "reverse", 100: "shuffle"}
+    for tokens, order in orders.items():
         os.environ["MOE_STAND_IN"] = f"order={order}"
         title = f"{policy.text} of {policy.experts}, {tokens} tokens, {order}"
         inputs = {"x": make_rows(random, tokens), **policy.inputs(random, tokens)}
@@ -205,8 +236,8 @@ def test_policy(tools, scratch, policy, driver, random):
         harness.check_equal(f"{title}: ids", got["ids"], want["ids"])
         check_plan(title, got, want["ids"], policy.experts)
         for ids in given_ids(random, tokens, policy.experts, policy.slots):
-            check_plan(f"{title}, ids from outside", device.call("sort", {"ids": ids, "weights": np.zeros(ids.shape, np.float32)}),
-                       ids, policy.experts)
+            got = device.call("sort", {"ids": ids, "weights": np.zeros(ids.shape, np.float32)})
+            check_plan(f"{title}, ids from outside", got, ids, policy.experts)
 
 
 def test_numbers(tools, scratch, driver):
@@ -220,6 +251,7 @@ def test_numbers(tools, scratch, driver):
 def test(tools, scratch, arguments):
     if arguments[0] == "launches":
         test_launches(tools, scratch, arguments[1])
+        test_limits(tools, scratch, arguments[1])
     else:
         test_numbers(tools, scratch, arguments[1])
 
