@@ -48,8 +48,7 @@ void moe::runtime::passParameters(moe_session &session, size_t argument) {
 void *moe::runtime::pass(moe_session &session, const void *data, size_t bytes) {
   if (!session.device)
     return const_cast<void *>(data);
-  constexpr size_t alignment = 256;
-  void *copy = session.workspace.allocate(bytes, alignment);
+  void *copy = session.workspace.allocate(bytes, inputAlignment);
   if (!copy)
     fail(MOE_OUT_OF_MEMORY,
          "no device memory for an input of " + bytesText(bytes));

@@ -39,9 +39,9 @@ public:
     Device *device;
   };
 
-  /// Throws unless weights that are not yet there, `caches` bytes, and the
-  /// first work space fit.
-  void requireMemory(uint64_t weights, uint64_t caches) const;
+  /// Throws unless weights that are not yet there, `caches` bytes, and `work`
+  /// bytes of work space fit.
+  void requireMemory(uint64_t weights, uint64_t caches, uint64_t work) const;
 
   /// Copies the weights to the device, unless that was done before.
   void loadWeights(const void *data, uint64_t size);
