@@ -167,6 +167,9 @@ CompileOptions parseCommandLine(int argc, char **argv) {
     fail("unknown type '" + llvm::Twine(flags.arithmetic.getValue()) + "' in --arithmetic, expected bf16 or f32");
   if (flags.tokenTile < 0 || flags.tokenTile > 256 || flags.tokenTile % 8 != 0)
     fail("expected --tile-n to be a multiple of 8 up to 256, got " + llvm::Twine(flags.tokenTile));
+  bool asksForTensorCores = flags.tokenTile != 0 || (flags.arithmetic.getNumOccurrences() && flags.arithmetic == "bf16");
+  if (asksForTensorCores && options.chip != "sm_90a")
+    fail("--arithmetic=bf16 and --tile-n are for the tensor cores of sm_90a, got --chip=" + llvm::Twine(options.chip));
   options.exact = flags.arithmetic == "f32";
   options.tokenTile = flags.tokenTile;
   if (!flags.loadProfile.empty())
