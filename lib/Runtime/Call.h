@@ -63,6 +63,20 @@ void copyOut(moe_session &session, const moe_descriptor &descriptor,
 /// Waits for the device; throws if it failed in this call.
 void finish(moe_session &session, const moe_function_info &function);
 
+/// The function of this name, if a caller can give it so many tensors.
+const moe_function_info &
+requireFunction(const moe_session &session, const char *function,
+                const moe_tensor *inputs, size_t numInputs,
+                const moe_tensor *outputs, size_t numOutputs);
+
+/// Lays out the caller's tensors and the parameters.
+void passInputs(moe_session &session, const moe_function_info &function,
+                const moe_tensor *inputs);
+
+/// Hands the results to the caller.
+void giveOutputs(moe_session &session, const moe_function_info &function,
+                 moe_tensor *outputs);
+
 // --- Language models -----------------------------------------------------
 
 /// Throws if the program is something else.

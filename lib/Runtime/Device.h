@@ -134,6 +134,12 @@ public:
   void *allocateHost(size_t bytes); ///< throws
   void freeHost(void *memory) noexcept;
 
+  /// Takes the time when all that was queued before is done; gives its number
+  /// among the times of this call.
+  size_t takeTime() noexcept;
+  /// Milliseconds between two of them; waits for all that is queued.
+  float between(size_t first, size_t second) noexcept;
+
   /// From now on launches are timed; collect adds their times to a profile.
   void timeLaunches() { timed = true; }
   void collect(Profile &profile) noexcept;
