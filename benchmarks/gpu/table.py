@@ -118,7 +118,7 @@ def print_single(found):
     """Pieces of one line each."""
     rows = []
     for _, run in found.get("probe", []):
-        said = run.get("why") or f"dense bf16 product {run['tflops']:.0f} TFLOP/s, copies {run['tbytes']:.2f} TB/s"
+        said = run.get("why") or f"dense bf16 product {run['tflops']:.3g} TFLOP/s, copies {run['tbytes']:.3g} TB/s"
         rows.append(["probe", said, device_of({"device": run.get("probed", run["device"])})])
     for _, run in found.get("bits", []):
         said = ("**not the same bits** for every n: " + "; ".join(run["unequal"]) if run["unequal"]
