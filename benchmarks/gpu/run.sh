@@ -94,6 +94,7 @@ piece() {
 failed=0 waiting=0
 card=$(nvidia-smi --query-gpu=name,driver_version,power.limit --format=csv,noheader 2> /dev/null) ||
   card='no nvidia-smi'
+echo "$card" > "$out/card.txt"
 note "begin: $(uname -n), $card, prepared: $(tr -d '\n' < "$folder/prepared.json")"
 mapfile -t names < <("$python" "$here/pieces.py" list "$folder" "$out" ${list[@]+"${list[@]}"})
 for line in ${names[@]+"${names[@]}"}; do

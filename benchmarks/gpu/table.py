@@ -6,6 +6,7 @@ table.py FOLDER RESULTS
 Every line names the device that its numbers come from. Lines of rehearsals, on the stand-in driver or on the CPU, say
 that they are no measurements.
 """
+import datetime
 import glob
 import json
 import os
@@ -21,7 +22,8 @@ def device_of(row):
 
 
 def clocks(results, name):
-    """Median SM clock (MHz) and power (W) of a piece; nothing where they were not sampled."""
+    """Median SM clock (MHz) and power (W) of a piece while the card worked, by samples with at least half of the most
+    power. Nothing where they were not sampled."""
     samples, path = [], os.path.join(results, name + ".clocks")
     if os.path.exists(path):
         with open(path) as file:
@@ -33,7 +35,8 @@ def clocks(results, name):
                     continue
     if not samples:
         return "", ""
-    return tuple(f"{statistics.median(values):.0f}" for values in zip(*samples))
+    most = max(power for _, power in samples)
+    return tuple(f"{statistics.median(values):.0f}" for values in zip(*(s for s in samples if s[1] >= most / 2)))
 
 
 def print_table(head, rows):
@@ -145,6 +148,14 @@ def collect(results):
     return found, failed
 
 
+def read(results, name):
+    path = os.path.join(results, name)
+    if not os.path.exists(path):
+        return "unknown"
+    with open(path) as file:
+        return file.read().strip()
+
+
 def main():
     if len(sys.argv) != 3:
         sys.exit(__doc__)
@@ -154,6 +165,8 @@ def main():
         prepared = json.load(file)
     print(f"Commit {prepared['commit']}, programs for `{prepared['flags']}`, prepared {prepared['prepared']}. Peers "
           "were run in the same job; clocks and power before and after each piece are in log.txt.")
+    print(f"\nCard, driver, power limit: {read(results, 'card.txt')}. Written "
+          f"{datetime.datetime.now(datetime.timezone.utc):%F %T} UTC.")
     print_single(found)
     models = ["tokens compared", "error of the largest logit", "bound", "NumPy with the same roundings",
               "greedy ids as stored", "clear choices", "in a longer prompt", "device"]
