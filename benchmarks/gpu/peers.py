@@ -127,7 +127,10 @@ def time_peer(peer, region, workload, timer, repeats):
     how = runs_for(timer.measure(body, 1, 1, idle=True)[0], repeats)
     row["eager_us"] = spread(timer.measure(body, *how, idle=True))
     if timer.cuda and peer.graph:
-        row["graph_us"] = spread(timer.measure(timer.capture(body), *how, idle=False))
+        try:
+            row["graph_us"] = spread(timer.measure(timer.capture(body), *how, idle=False))
+        except Exception as error:  # what was timed already stays
+            row["no_graph"] = first_line(error)
     device = peer.torch.cuda.get_device_name() if timer.cuda else "CPU"
     return {**row, "runs": how[1], "device": device}
 
