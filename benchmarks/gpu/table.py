@@ -80,9 +80,10 @@ def row_of_workload(run, row, samples):
             return [*start, f"{reason}: {row[reason]}", *[""] * 8, device_of(run)]
     times = row.get("graph_us", row["eager_us"])
     best = best_of_peers(run["rows"], row["region"])
+    by = "graph" if "graph_us" in row else "eager" + (f" ({row['no_graph']})" if "no_graph" in row else "")
     again = f", again {row['again_us']:.1f}" if "again_us" in row else ""
     return [*start, f"{times[0]:.1f} ({times[1]:.1f} to {times[2]:.1f}){again}",
-            "graph" if "graph_us" in row else "eager" + (f" ({row['no_graph']})" if "no_graph" in row else ""), f"{row['eager_us'][0]:.1f}", f"{run['floor_us']:.1f}",
+            by, f"{row['eager_us'][0]:.1f}", f"{run['floor_us']:.1f}",
             f"{times[0] / run['floor_us']:.2f}",
             number(best and times[0] / best, 2), f"{run['flops'] / times[0] / 1e6:.1f}",
             row.get("note") or f"{row['error']:.2f}", " ".join(samples), device_of(row)]
