@@ -45,7 +45,7 @@ def print_table(head, rows):
         return
     print("\n|", " | ".join(head), "|\n|", " | ".join(["---"] * len(head)), "|")
     for row in rows:
-        print("|", " | ".join(str(cell) for cell in row), "|")
+        print("|", " | ".join(str(cell).replace("|", "\\|") for cell in row), "|")
 
 
 def number(value, digits):
@@ -145,7 +145,7 @@ def collect(results):
             found.setdefault(kind, []).append((name, json.load(file)))
     for path in sorted(glob.glob(os.path.join(results, "*.failed"))):
         with open(path) as file:
-            failed.append([os.path.basename(path).removesuffix(".failed"), file.read().strip().replace("|", "\\|")])
+            failed.append([os.path.basename(path).removesuffix(".failed"), file.read().strip()])
     return found, failed
 
 
