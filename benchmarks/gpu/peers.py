@@ -107,7 +107,8 @@ class Timer:
 
 
 def first_line(error):
-    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    kind = "" if isinstance(error, (Missing, ImportError)) else type(error).__name__ + ": "
+    return (kind + str(error)).splitlines()[0][:200]
 
 
 def time_peer(peer, region, workload, timer, repeats):
