@@ -163,7 +163,7 @@ def rows_of_peer(kind, data, workload, timer, repeats):
     rows, region = [], "both"
     try:
         peer = kind(data)
-        for region in kind.regions:
+        for region in (region for region in kind.regions if region in workload.regions):
             rows.append(time_peer(peer, region, workload, timer, repeats))
     except Exception as error:  # whatever others raise must not stop the rest
         print(f"{kind.name}, {region}: {error!r}", file=sys.stderr)
