@@ -19,6 +19,7 @@ import sources
 from device import Device, Driver
 from models import WrongResult
 from product_numbers import CASES, Case, Data, Modelled, Run, product_of_both, run_case
+from workloads import POOL, Numbers
 
 STAGES = {8: 8, 16: 8, 24: 8, 32: 8, 48: 8, 64: 8, 96: 7, 128: 6, 160: 6, 192: 5, 256: 4}
 # Experts, rows of each, K, columns, banks, gathered: up and down of the workloads with 16, 128, 256 and 1024 rows.
@@ -31,22 +32,36 @@ SHAPES = [
 SMALL_TILES, SMALL_CASES = (8, 16, 24), ("tails of everything", "gathered", "silu")
 
 
-class RandomData(Data):
-    """Normal numbers instead of small integers."""
+class NormalData(Data):
+    """Normal numbers in bf16 instead of small integers, fast enough for gigabytes. For K that is a multiple of 8."""
 
-    def __init__(self, case, seed):
-        super().__init__(case, seed)
-        random = np.random.default_rng(seed)
-        self.tokens = random.standard_normal(self.tokens.shape, np.float32)
-        self.banks = [random.standard_normal(bank.shape, np.float32) for bank in self.banks]
-
-
-class TimedData(RandomData):
-    """Large operands, rounded to bf16 by truncation: conversion one by one would take minutes."""
+    def __init__(self, case, numbers):
+        o = case.options
+        self.k, self.columns, self.experts, self.total = o["k"], o["columns"], len(case.rows), sum(case.rows)
+        self.offsets = np.concatenate([[0], np.cumsum(case.rows)]).astype(np.int64)
+        source = 2 * self.total + 1 if o["gathered"] else max(self.total, 1)
+        self.indices = np.random.default_rng(1).integers(0, source, self.total)
+        self.tokens = numbers.tensor((source, self.k), 1.0, 9999991)
+        self.banks = [numbers.tensor((self.experts, self.columns, self.k), 1.0, 1234567 * (bank + 1))
+                      for bank in range(o["banks"])]
+        self.vector = None
 
     def padded(self, array, nan=0):
-        assert array.shape[-1] % 8 == 0
-        return (np.ascontiguousarray(array).view(np.uint32) >> 16).astype(np.uint16)
+        """They are bits already, and rows have no gaps."""
+        return array
+
+
+class NormalDataOfShapes:
+    """The operands of the last shape: those of all its tiles are the same."""
+
+    def __init__(self, small):
+        self.numbers, self.shape, self.data = Numbers(1, 65537 if small else POOL), None, None
+
+    def of(self, case):
+        shape = (case.rows, *(case.options[name] for name in ("k", "columns", "banks", "gathered")))
+        if shape != self.shape:
+            self.shape, self.data = shape, NormalData(case, self.numbers)
+        return self.data
 
 
 def cases_of_bits(small):
@@ -106,11 +121,11 @@ class Machines:
             machine.close()
 
 
-def compare_bits(cases, machines):
+def compare_bits(cases, machines, data):
     first, unequal, count = {}, [], 0
     for case, ptx in cases:
         machine = machines.load(ptx)
-        run = Run(case, RandomData(case, seed=1), machine, machines.blocks)
+        run = Run(case, data.of(case), machine, machines.blocks)
         run.launch_tiles()
         run.launch_product()
         bits = run.fetch().copy()
@@ -123,7 +138,7 @@ def compare_bits(cases, machines):
     return {"products": count, "unequal": unequal}
 
 
-def check_kernels(cases, machines):
+def check_kernels(cases, machines, data):
     count = 0
     for case, ptx in cases:
         machine = machines.load(ptx)
@@ -136,11 +151,11 @@ def check_kernels(cases, machines):
     return {"cases": count}
 
 
-def time_tiles(cases, machines):
+def time_tiles(cases, machines, data):
     rows = []
     for case, ptx in cases:
         machine, o = machines.load(ptx), case.options
-        run = Run(case, TimedData(case, seed=1), machine, machines.blocks)
+        run = Run(case, data.of(case), machine, machines.blocks)
         run.launch_tiles()
         shared = o["stages"] * (128 * 128 + o["tile-n"] * 128) + 8 * 640 + 16 * o["stages"]
         start = lambda: machine.start("product", run.params, 384, machines.blocks, shared)
@@ -160,4 +175,4 @@ def run(part, folder, driver):
         with open(os.path.join(folder, f"{part}.{number}.ptx")) as file:
             cases.append((case, file.read()))
     entry = {"bits": compare_bits, "kernels": check_kernels, "tiles": time_tiles}[part]
-    return entry(cases, Machines(driver))
+    return entry(cases, Machines(driver), NormalDataOfShapes(small))

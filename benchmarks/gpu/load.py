@@ -1,4 +1,4 @@
-"""Loads every program once, several at a time: says which of them the driver takes, and fills the driver's cache of
+"""Loads programs once, several at a time: says which of them the driver takes, and fills the driver's cache of
 compiled kernels, so that later pieces need not wait for its compiler."""
 import concurrent.futures
 import os
@@ -6,25 +6,28 @@ import subprocess
 import sys
 import time
 
+from workloads import WORKLOADS
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 # A session loads the kernels; the process ends before it runs one.
 OPEN = ("import sys; sys.path.insert(0, sys.argv[1]); from program import Program; "
         "Program(sys.argv[2], sys.argv[3] or None)")
 
 
-def programs(folder):
-    """Every program, with the command that loads it."""
-    for kind in ("checkpoints", "cases"):
-        place = os.path.join(folder, kind)
-        for name in sorted(os.listdir(place)) if os.path.isdir(place) else []:
-            yield f"{kind}/{name}", lambda driver, path=os.path.join(place, name): [
-                os.path.join(path, "program"), "--tokens", os.path.join(path, "ids.npy"), "--generate", "1",
-                *(["--driver", driver] if driver else [])]
-    for kind in ("systems", "workloads/programs"):
-        place = os.path.join(folder, kind)
-        for name in sorted(os.listdir(place)) if os.path.isdir(place) else []:
-            yield f"{kind}/{name}", lambda driver, path=os.path.join(place, name, "program.so"): [
-                sys.executable, "-c", OPEN, HERE, path, driver or ""]
+def command_of(folder, piece, driver):
+    """What loads the program of a piece, and its name; None for pieces without a program."""
+    kind, _, name = piece.partition(".")
+    if kind in ("checkpoint", "case"):
+        path = os.path.join(folder, kind + "s", name)
+        return path, [os.path.join(path, "program"), "--tokens", os.path.join(path, "ids.npy"), "--generate", "1",
+                      *(["--driver", driver] if driver else [])]
+    if kind == "system":
+        path = os.path.join(folder, "systems", name)
+    elif kind == "workload":
+        path = os.path.join(folder, "workloads", "programs", WORKLOADS[name.partition(".")[0]][0])
+    else:
+        return None
+    return path, [sys.executable, "-c", OPEN, HERE, os.path.join(path, "program.so"), driver or ""]
 
 
 def load_one(name, command, seconds):
@@ -37,12 +40,13 @@ def load_one(name, command, seconds):
     return name, status, said, time.monotonic() - start
 
 
-def load(options):
-    """How many programs load, which do not, and the longest time that one took."""
+def load(options, pieces):
+    """How many programs of these pieces load, which do not, and the longest time that one took."""
     jobs = min(8, os.cpu_count() or 1)
+    commands = dict(filter(None, (command_of(options.folder, piece, options.driver) for piece in pieces)))
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
-        waiting = [pool.submit(load_one, name, command(options.driver), options.seconds)
-                   for name, command in programs(options.folder)]
+        waiting = [pool.submit(load_one, os.path.relpath(path, options.folder), command, options.seconds)
+                   for path, command in commands.items()]
         done = [job.result() for job in waiting]
     refused = {name: said for name, status, said, _ in done if status}
     for name, said in refused.items():

@@ -23,6 +23,11 @@ F32_BOUND = 2e-5
 BF16_ROUNDING = 2.0**-8 * (0.541 / 3) ** 0.5
 
 
+def sigma(layers):
+    """The relative error of logits after so many layers, as `bound` derives it."""
+    return BF16_ROUNDING * (4 * layers + 1) ** 0.5
+
+
 def bound(case):
     """What max |difference| over max |logit| may be.
 
@@ -40,7 +45,7 @@ def bound(case):
     are within a factor of two, and what sums in f32 and fast exponentials add is smaller still."""
     if case["arithmetic"] == "f32":
         return F32_BOUND
-    return 3 * max(BF16_ROUNDING * (4 * case["layers"] + 1) ** 0.5, case.get("modelled") or 0)
+    return 3 * max(sigma(case["layers"]), case.get("modelled") or 0)
 
 
 class WrongResult(Exception):

@@ -107,7 +107,8 @@ class Timer:
 
 
 def first_line(error):
-    return f"{type(error).__name__}: {error}".splitlines()[0][:200]
+    kind = "" if isinstance(error, (Missing, ImportError)) else type(error).__name__ + ": "
+    return (kind + str(error)).splitlines()[0][:200]
 
 
 def time_peer(peer, region, workload, timer, repeats):
@@ -127,7 +128,10 @@ def time_peer(peer, region, workload, timer, repeats):
     how = runs_for(timer.measure(body, 1, 1, idle=True)[0], repeats)
     row["eager_us"] = spread(timer.measure(body, *how, idle=True))
     if timer.cuda and peer.graph:
-        row["graph_us"] = spread(timer.measure(timer.capture(body), *how, idle=False))
+        try:
+            row["graph_us"] = spread(timer.measure(timer.capture(body), *how, idle=False))
+        except Exception as error:  # what was timed already stays
+            row["no_graph"] = first_line(error)
     device = peer.torch.cuda.get_device_name() if timer.cuda else "CPU"
     return {**row, "runs": how[1], "device": device}
 
@@ -159,7 +163,7 @@ def rows_of_peer(kind, data, workload, timer, repeats):
     rows, region = [], "both"
     try:
         peer = kind(data)
-        for region in kind.regions:
+        for region in (region for region in kind.regions if region in workload.regions):
             rows.append(time_peer(peer, region, workload, timer, repeats))
     except Exception as error:  # whatever others raise must not stop the rest
         print(f"{kind.name}, {region}: {error!r}", file=sys.stderr)

@@ -4,7 +4,7 @@
 pieces.py list FOLDER RESULTS [--quick] [--only PATTERN]
     Lines of "NAME INTERPRETER", for pieces without a result, in the order of what is worth most; those that failed
     before come last. INTERPRETER is `python`, or `peers` for the one that may have torch.
-pieces.py run FOLDER RESULTS NAME [--driver FILE] [--seconds N] [--repeats N] [--device cuda|cpu]
+pieces.py run FOLDER RESULTS NAME [--quick] [--driver FILE] [--seconds N] [--repeats N] [--device cuda|cpu]
     Prints the result as one JSON object. Ends with 1, and says why on standard error, if a number is wrong or a program
     failed.
 FOLDER is what prepare.py made, RESULTS the folder of results.
@@ -49,10 +49,14 @@ def pieces(folder):
     return found
 
 
+def chosen(folder, quick):
+    return [name for name in pieces(folder) if not quick or name in QUICK]
+
+
 def waiting(folder, results, quick, only):
     """Pieces that have no result yet; what failed before comes last."""
-    chosen = [name for name in pieces(folder) if (not quick or name in QUICK) and fnmatch.fnmatch(name, only)]
-    left = [name for name in chosen if not os.path.exists(os.path.join(results, name + ".json"))]
+    left = [name for name in chosen(folder, quick)
+            if fnmatch.fnmatch(name, only) and not os.path.exists(os.path.join(results, name + ".json"))]
     return sorted(left, key=lambda name: os.path.exists(os.path.join(results, name + ".failed")))
 
 
@@ -90,7 +94,7 @@ def run_workload(options, name):
 def run_load(options, _):
     from load import load
 
-    return load(options)
+    return load(options, chosen(options.folder, options.quick))
 
 
 def run_probe(options, _):
@@ -131,11 +135,11 @@ def main():
     for command in (list_parser, run_parser):
         command.add_argument("folder")
         command.add_argument("results")
-    list_parser.add_argument("--quick", action="store_true")
+        command.add_argument("--quick", action="store_true")
     list_parser.add_argument("--only", default="*")
     run_parser.add_argument("name")
     run_parser.add_argument("--driver")
-    run_parser.add_argument("--seconds", type=int, default=200)
+    run_parser.add_argument("--seconds", type=int, default=300)
     run_parser.add_argument("--repeats", type=int, default=0)
     run_parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="where peers run")
     options = parser.parse_args()

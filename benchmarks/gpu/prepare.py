@@ -6,8 +6,8 @@ prepare.py OUT --flags "FLAGS OF moe-compile FOR THE GPU" [PART...]
     programs. Programs are for any CPU with AVX2 unless FLAGS names one.
     PART is one of kernels, checkpoints, systems, workloads, cases; a name in it, as in checkpoints/mixtral, takes that
     alone (default: all). What is there is made again.
-OUT/source gets the scripts, so that OUT alone can be carried: OUT/source/benchmarks/gpu/run.sh OUT. Nothing large is in
-it: weights of workloads are made by the machine with the GPU, from a seed.
+OUT/source gets the scripts, so that OUT alone can be carried: OUT/source/benchmarks/gpu/run.sh OUT. Only cases are
+large: weights of workloads are made by the machine with the GPU, from a seed.
 """
 import argparse
 import datetime

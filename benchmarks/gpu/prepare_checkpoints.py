@@ -16,6 +16,7 @@ import numpy as np
 import sources
 import rounding
 import tensors
+from models import sigma
 
 
 def names():
@@ -53,11 +54,12 @@ def compile_program(tools, checkpoint, folder, flags):
     subprocess.run(command, check=True)
 
 
-def model(checkpoint, ids):
+def model(checkpoint, ids, layers):
     """The error of NumPy with the roundings of tensor cores, and the places of tokens that are not compared: an error
-    five times the usual one, in any draw, says that two experts were so close that a rounding decides between them."""
+    five times the usual one, in any draw, and above what rounding alone explains, says that two experts were so close
+    that a rounding decides between them."""
     nearest, most = rounding.modelled_errors(checkpoint, ids)
-    unclear = most > 5 * np.median(most)
+    unclear = most > max(5 * np.median(most), 3 * sigma(layers))
     return float(nearest[~unclear].max()), np.nonzero(unclear)[0].tolist()
 
 
@@ -71,12 +73,13 @@ def prepare(name, arithmetic, folder, tools, flags):
         store_in_bf16(source, checkpoint)
     else:
         shutil.copytree(source, checkpoint, ignore=shutil.ignore_patterns("expected.safetensors"))
-    compile_program(tools, checkpoint, folder, [f"--arithmetic={arithmetic}", *flags])
+    # bf16 is the default where the chip can do it, and an error to ask for elsewhere.
+    compile_program(tools, checkpoint, folder, [*(["--arithmetic=f32"] if arithmetic == "f32" else []), *flags])
     logits, ids = expected(checkpoint, stored, rounds)
+    layers = rounding.load(checkpoint).config["num_hidden_layers"]
     modelled, unclear = None, []
     if arithmetic == "bf16":
-        modelled, unclear = model(checkpoint, np.concatenate([stored["prompt"], ids[:-1]]))
-    layers = rounding.load(checkpoint).config["num_hidden_layers"]
+        modelled, unclear = model(checkpoint, np.concatenate([stored["prompt"], ids[:-1]]), layers)
     np.save(os.path.join(folder, "ids.npy"), stored["prompt"])
     np.save(os.path.join(folder, "expected.npy"), logits.astype(np.float64))
     with open(os.path.join(folder, "case.json"), "w") as file:

@@ -6,7 +6,7 @@
 #        [--python PYTHON] [--peers PYTHON] [--driver FILE] [--device cuda|cpu]
 #     --quick    the few pieces that say most, for ten minutes on a device
 #     --out      where results go (default FOLDER/results): a JSON file a piece, log.txt, table.md
-#     --minutes  after so many no further piece is begun (default 4); --seconds bounds one piece (default 200)
+#     --minutes  after so many no further piece is begun (default 4); --seconds bounds one piece (default 300)
 #     --repeats  timed runs of programs and workloads (default: as many as half a second or a few seconds take)
 #     --peers    the Python of other implementations (default: that of --python)
 #     --driver FILE and --device cpu are for rehearsals: another CUDA driver, and peers on the CPU
@@ -19,12 +19,12 @@ set -u
 die() { echo "run.sh: $*" >&2; exit 2; }
 
 here=$(cd "$(dirname "$0")" && pwd)
-folder= out= minutes=4 seconds=200 python=python3 peers= list=() run=()
+folder= out= minutes=4 seconds=300 python=python3 peers= list=() run=()
 while [ $# -gt 0 ]; do
   case $1 in
     --out | --minutes | --seconds | --repeats | --only | --python | --peers | --driver | --device)
       [ $# -gt 1 ] || die "$1 needs a value" ;;&
-    --quick) list+=(--quick) ;;
+    --quick) list+=(--quick) run+=(--quick) ;;
     --out) out=$2; shift ;;
     --minutes) minutes=$2; shift ;;
     --seconds) seconds=$2; shift ;;
@@ -94,6 +94,7 @@ piece() {
 failed=0 waiting=0
 card=$(nvidia-smi --query-gpu=name,driver_version,power.limit --format=csv,noheader 2> /dev/null) ||
   card='no nvidia-smi'
+echo "$card" > "$out/card.txt"
 note "begin: $(uname -n), $card, prepared: $(tr -d '\n' < "$folder/prepared.json")"
 mapfile -t names < <("$python" "$here/pieces.py" list "$folder" "$out" ${list[@]+"${list[@]}"})
 for line in ${names[@]+"${names[@]}"}; do

@@ -50,10 +50,12 @@ class Workload:
         numbers = workloads.Numbers(SEED, workloads.POOL if self.factor == 1 else 65537)
         self.weights = numbers.weights(self.model)
         self.x = numbers.rows(self.model, len(self.ids))
-        self.regions = {"experts": {"x": self.x, "ids": self.ids, "shares": self.shares, **self.weights},
-                        "layer": {"x": self.x, **self.weights}}
-        self.references = {"experts": reference.of_experts(self.model, self.weights, self.x, self.ids, self.shares),
-                           "layer": reference.of_layer(self.model, self.weights, self.x)}
+        self.regions = {"experts": {"x": self.x, "ids": self.ids, "shares": self.shares, **self.weights}}
+        self.references = {"experts": reference.of_experts(self.model, self.weights, self.x, self.ids, self.shares)}
+        # A layer makes its own routing, so once is enough.
+        if self.routing == workloads.WORKLOADS[self.id][2][0]:
+            self.regions["layer"] = {"x": self.x, **self.weights}
+            self.references["layer"] = reference.of_layer(self.model, self.weights, self.x)
 
     def costs(self, rates):
         """Operations, bytes and the least microseconds that they take at these rates."""

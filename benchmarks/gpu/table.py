@@ -6,6 +6,7 @@ table.py FOLDER RESULTS
 Every line names the device that its numbers come from. Lines of rehearsals, on the stand-in driver or on the CPU, say
 that they are no measurements.
 """
+import datetime
 import glob
 import json
 import os
@@ -21,7 +22,8 @@ def device_of(row):
 
 
 def clocks(results, name):
-    """Median SM clock (MHz) and power (W) of a piece; nothing where they were not sampled."""
+    """Median SM clock (MHz) and power (W) of a piece while the card worked, by samples with at least half of the most
+    power. Nothing where they were not sampled."""
     samples, path = [], os.path.join(results, name + ".clocks")
     if os.path.exists(path):
         with open(path) as file:
@@ -33,7 +35,8 @@ def clocks(results, name):
                     continue
     if not samples:
         return "", ""
-    return tuple(f"{statistics.median(values):.0f}" for values in zip(*samples))
+    most = max(power for _, power in samples)
+    return tuple(f"{statistics.median(values):.0f}" for values in zip(*(s for s in samples if s[1] >= most / 2)))
 
 
 def print_table(head, rows):
@@ -42,7 +45,7 @@ def print_table(head, rows):
         return
     print("\n|", " | ".join(head), "|\n|", " | ".join(["---"] * len(head)), "|")
     for row in rows:
-        print("|", " | ".join(str(cell) for cell in row), "|")
+        print("|", " | ".join(str(cell).replace("|", "\\|") for cell in row), "|")
 
 
 def number(value, digits):
@@ -77,9 +80,10 @@ def row_of_workload(run, row, samples):
             return [*start, f"{reason}: {row[reason]}", *[""] * 8, device_of(run)]
     times = row.get("graph_us", row["eager_us"])
     best = best_of_peers(run["rows"], row["region"])
+    by = "graph" if "graph_us" in row else "eager" + (f" ({row['no_graph']})" if "no_graph" in row else "")
     again = f", again {row['again_us']:.1f}" if "again_us" in row else ""
     return [*start, f"{times[0]:.1f} ({times[1]:.1f} to {times[2]:.1f}){again}",
-            "graph" if "graph_us" in row else "eager", f"{row['eager_us'][0]:.1f}", f"{run['floor_us']:.1f}",
+            by, f"{row['eager_us'][0]:.1f}", f"{run['floor_us']:.1f}",
             f"{times[0] / run['floor_us']:.2f}",
             number(best and times[0] / best, 2), f"{run['flops'] / times[0] / 1e6:.1f}",
             row.get("note") or f"{row['error']:.2f}", " ".join(samples), device_of(row)]
@@ -118,7 +122,7 @@ def print_single(found):
     """Pieces of one line each."""
     rows = []
     for _, run in found.get("probe", []):
-        said = run.get("why") or f"dense bf16 product {run['tflops']:.0f} TFLOP/s, copies {run['tbytes']:.2f} TB/s"
+        said = run.get("why") or f"dense bf16 product {run['tflops']:.3g} TFLOP/s, copies {run['tbytes']:.3g} TB/s"
         rows.append(["probe", said, device_of({"device": run.get("probed", run["device"])})])
     for _, run in found.get("bits", []):
         said = ("**not the same bits** for every n: " + "; ".join(run["unequal"]) if run["unequal"]
@@ -141,8 +145,16 @@ def collect(results):
             found.setdefault(kind, []).append((name, json.load(file)))
     for path in sorted(glob.glob(os.path.join(results, "*.failed"))):
         with open(path) as file:
-            failed.append([os.path.basename(path).removesuffix(".failed"), file.read().strip().replace("|", "\\|")])
+            failed.append([os.path.basename(path).removesuffix(".failed"), file.read().strip()])
     return found, failed
+
+
+def read(results, name):
+    path = os.path.join(results, name)
+    if not os.path.exists(path):
+        return "unknown"
+    with open(path) as file:
+        return file.read().strip()
 
 
 def main():
@@ -154,6 +166,8 @@ def main():
         prepared = json.load(file)
     print(f"Commit {prepared['commit']}, programs for `{prepared['flags']}`, prepared {prepared['prepared']}. Peers "
           "were run in the same job; clocks and power before and after each piece are in log.txt.")
+    print(f"\nCard, driver, power limit: {read(results, 'card.txt')}. Written "
+          f"{datetime.datetime.now(datetime.timezone.utc):%F %T} UTC.")
     print_single(found)
     models = ["tokens compared", "error of the largest logit", "bound", "NumPy with the same roundings",
               "greedy ids as stored", "clear choices", "in a longer prompt", "device"]
