@@ -231,6 +231,8 @@ void moe::buildKernelsPipeline(OpPassManager &pm, const NVPTXOptions &) {
   pm.addPass(createOutlineKernelsPass());
   // What kernels make anew and do not need.
   pm.addPass(createCanonicalizerPass());
+  // With all launches and buffers in place.
+  pm.addPass(createCheckTokensPass());
   pm.addPass(verifyStage("kernels"));
 }
 

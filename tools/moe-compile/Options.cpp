@@ -43,8 +43,8 @@ struct Flags {
   cl::opt<int64_t> maxTokens{"max-tokens", cl::value_desc("number"), cl::init(2048), cl::cat(getCategory()),
                              cl::desc("The most tokens of one call of a program for a GPU (default 2048)")};
   cl::opt<std::string> arithmetic{"arithmetic", cl::value_desc("type"), cl::init("bf16"), cl::cat(getCategory()),
-                                  cl::desc("How a GPU multiplies by weights stored in bf16: bf16, on tensor cores "
-                                           "where the chip is sm_90a, or f32 (default bf16)")};
+                                  cl::desc("How a GPU multiplies by weights stored in bf16: bf16, on the tensor cores of "
+                                           "sm_90a, or f32 (default bf16 for sm_90a, f32 for other chips)")};
   cl::opt<int64_t> tokenTile{"tile-n", cl::value_desc("number"), cl::init(0), cl::cat(getCategory()),
                              cl::desc("For developers: rows per tile of products on tensor cores, a multiple of 8 up "
                                       "to 256 (default: by the number of rows)")};
@@ -69,7 +69,8 @@ struct Flags {
   cl::opt<bool> printStages{"print-stages", cl::cat(getCategory()),
                             cl::desc("For developers: print the table of stages and exit (default off)")};
   cl::opt<bool> verbose{"verbose", cl::cat(getCategory()),
-                               cl::desc("Say how long each stage took, on standard error (default: on a terminal)")};
+                               cl::desc("Say how long each stage took, and which products are on tensor cores, on "
+                                        "standard error (default: on a terminal)")};
 };
 } // namespace
 
@@ -167,7 +168,12 @@ CompileOptions parseCommandLine(int argc, char **argv) {
     fail("unknown type '" + llvm::Twine(flags.arithmetic.getValue()) + "' in --arithmetic, expected bf16 or f32");
   if (flags.tokenTile < 0 || flags.tokenTile > 256 || flags.tokenTile % 8 != 0)
     fail("expected --tile-n to be a multiple of 8 up to 256, got " + llvm::Twine(flags.tokenTile));
-  options.exact = flags.arithmetic == "f32";
+  bool hasTensorCores = options.target == Target::NVPTX && options.chip == "sm_90a";
+  bool bf16Given = flags.arithmetic.getNumOccurrences() && flags.arithmetic == "bf16";
+  if (!hasTensorCores && (bf16Given || flags.tokenTile.getNumOccurrences()))
+    fail("no products on tensor cores for the chip '" + llvm::Twine(options.chip) +
+         "', expected --chip=sm_90a, or neither --arithmetic=bf16 nor --tile-n");
+  options.exact = !hasTensorCores || flags.arithmetic == "f32";
   options.tokenTile = flags.tokenTile;
   if (!flags.loadProfile.empty())
     fail("--load-profile is not supported yet, expected to compile without it");
@@ -192,5 +198,6 @@ CompileOptions parseCommandLine(int argc, char **argv) {
   options.reference = flags.reference;
   options.forceClass = flags.forceClass;
   options.verbose = flags.verbose || llvm::sys::Process::StandardErrIsDisplayed();
+  options.sayProducts = hasTensorCores && !options.exact && (bf16Given || options.verbose);
   return options;
 }

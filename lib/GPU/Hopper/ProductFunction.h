@@ -21,6 +21,8 @@ struct Product {
   func::FuncOp function;
   int64_t banks = 1, vectors = 0;
   bool gathered = false;
+  /// All rows are of one expert: their number stands in place of offsets and tile map.
+  bool dense = false;
   /// One of them is known: what an expert has on average, or what all experts have together at most.
   double rowsPerExpert = 0;
   int64_t maxRows = 0;
@@ -30,9 +32,10 @@ struct Product {
   unsigned getIndices() const { return 1; }
   unsigned getBank(int64_t bank) const { return 1 + gathered + bank; }
   unsigned getVector(int64_t vector) const { return getBank(banks) + vector; }
+  unsigned getRows() const { return getVector(vectors); }
   unsigned getOffsets() const { return getVector(vectors); }
   unsigned getTileMap() const { return getOffsets() + 1; }
-  unsigned getOut() const { return getTileMap() + 1; }
+  unsigned getOut() const { return dense ? getRows() + 1 : getTileMap() + 1; }
 
   MemRefType getType(unsigned argument) {
     return dyn_cast<MemRefType>(function.getArgumentTypes()[argument]);
@@ -52,7 +55,7 @@ inline Type getWord(Type type) { return type.isIndex() ? IntegerType::get(type.g
 /// What the kernel does, or why tensor cores cannot do `product`.
 std::optional<std::string> fillOptions(Product &product, GroupedMatmulKernelOptions &options);
 
-/// The kernels for calls of up to `maxRows` rows, and their numbers.
+/// The kernels for calls of up to `maxRows` rows, and their numbers. Dense products have no tile map.
 struct KernelClass {
   int64_t maxRows;
   GroupedMatmulKernelOptions options;
