@@ -2,7 +2,7 @@
 """Writes docs/GPUPrograms.md: what every checkpoint and system of the tests is for sm_90a.
 
 make-gpu-doc.py [--build FOLDER] [--ptxas FILE]    compiles them all (two minutes and more) and writes the page
-make-gpu-doc.py --check                            ends with 1 if one of them is missing there; compiles nothing
+make-gpu-doc.py --check                            ends with 1 if one of them is missing there or in the tests; compiles nothing
 
 Without ptxas the page keeps the table of what ptxas said. That the other rows are what the compiler makes is tested by
 test/Target/Programs, each program once.
@@ -44,9 +44,9 @@ calls of up to `--max-tokens` tokens, by default 2048; a call of more is refused
 
 All {models} compile. *f32* is the checkpoint with `--arithmetic=f32`, *bf16* the same stored in bf16, whose products run on
 tensor cores. Launches of one call: of each layer in turn, of what is outside of layers, of the whole; of a step of greedy
-decoding, which is one CUDA graph. On tensor cores: products of one call, each of two launches, the list of its tiles and
-the product. They do not depend on the number of tokens. `test/Target/Programs/launches.test` compares the counting, which
-looks at the compiler's IR, with what the driver is asked for.
+decoding, which is one CUDA graph. On tensor cores: products of one call. The numbers are the same for any number of tokens
+but none. `test/Target/Programs/launches.test` compares the counting, which looks at the compiler's IR, with what the driver
+is asked for.
 
 | checkpoint | stored in | each layer | outside | a call | a step of decoding | on tensor cores |
 | --- | --- | --- | --- | --- | --- | --- |
@@ -65,7 +65,7 @@ The general kernels have no barrier, no shuffle and no shared memory: their thre
 `host` compiles the same kernels, after they were mapped to blocks and threads, for the CPU, and a stand-in for the driver
 runs every thread of every launch, forwards, backwards and in disorder ([Testing](Testing.md#the-stand-in-driver)). All
 checkpoints run that way against the numbers of `transformers` (`test/Integration/NVPTX/models.test`, `more-models.test`), and
-so do the systems with a test above.
+all systems against their oracles, with every trap (the tests of that folder that are named above).
 
 Not shown by it: what LLVM's NVPTX back end and ptxas make of them, races between threads that run at once, speed.
 
@@ -77,7 +77,8 @@ These kernels cannot run so. What is modelled of them and what is not stands in
 {cooperating}
 ## What every program is held to
 
-By `test/Target/Programs` and, for all, FileCheck:
+By `test/Target/Programs`, which compiles eight of the checkpoints with `--tile-n=256` for the sake of time: products of each
+kind are among the others, with every n. This page is made from all kernels of all.
 
 - no external function, no call, no shared memory but the external symbol `moe_shared`, aligned to 1024;
 - `wgmma` in every product of experts in bf16, of the shape of its tile, and none in any other kernel; none, no approximation
@@ -177,11 +178,22 @@ def write_page(options):
 
 def check_names():
     with open(programs.PAGE) as file:
-        listed = set(re.findall(r"^\| `([\w-]+)` \|", file.read(), re.M))
+        listed = set(re.findall(r"^\| `([\w*-]+)` \|", file.read(), re.M))
     known = {programs.name_of(source.rstrip("/")) for source in [*MODELS, *SYSTEMS]} | SHOWN_BY.keys()
     if listed != known:
         sys.exit(f"{programs.PAGE} is stale, run scripts/make-gpu-doc.py: it lists {sorted(listed - known)}, which are not, "
                  f"and leaves out {sorted(known - listed)}")
+
+
+def check_tests():
+    """The claims that all checkpoints are tested and that all systems ran on the CPU."""
+    tests = os.path.join(ROOT, "test", "Target", "Programs")
+    untested = [name for name in map(programs.name_of, (model.rstrip("/") for model in MODELS))
+                if not os.path.exists(os.path.join(tests, name + ".test"))]
+    untested += [name for name in map(programs.name_of, SYSTEMS) if not programs.where_run(name)]
+    if untested:
+        sys.exit(f"make-gpu-doc.py: {', '.join(untested)}: expected a checkpoint to have a test in test/Target/Programs, and a "
+                 "system one in test/Integration/NVPTX")
 
 
 def main():
@@ -192,6 +204,7 @@ def main():
     options = parser.parse_args()
     if options.check:
         check_names()
+        check_tests()
     else:
         write_page(options)
 

@@ -7,7 +7,7 @@ sm_90a, whose kernels the stand-in driver only records.
 import os
 import shutil
 
-from programs import Failure, harness, host_code, launches, store_as_bf16
+from programs import Failure, Program, harness, host_code, launches, store_as_bf16
 
 
 def driver_calls(program, scratch, run):
@@ -35,10 +35,11 @@ def test(tools, scratch, arguments):
     store_as_bf16(folder, stored)
     for what, source, flags in (("f32", folder, ["--chip=host"]), ("bf16", stored, [])):
         counted = host_code(tools, source, *flags)
+        kernels = Program(tools, scratch, source).kernels
         program = harness.compile_program(tools, source, os.path.join(scratch, f"{what}-program"),
                                           ["--target=nvptx", *flags, f"--driver={driver}"])
         calls = driver_calls(program, scratch, lambda program: program.logits(prompt))
-        check(f"{what}, forward", sum(" launch " in call for call in calls), launches.count(counted, "forward"))
+        check(f"{what}, forward", sum(" launch " in call for call in calls), launches.count(counted, "forward", kernels))
         if what == "bf16":
             continue
         calls = driver_calls(program, scratch, lambda program: program.generate(prompt, 4))

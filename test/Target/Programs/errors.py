@@ -52,8 +52,8 @@ def test(tools, scratch, arguments):
     program = Program(tools, scratch, arguments[0], "--tile-n=64")
     check_kernels(program.kernels)
     expect_failure("a row", check_page, "| `other` | 1 |", ["| `layer` | 2 |"], {})
-    expect_failure("a kernel with barriers", check_page, "| `layer_sum` | shuffles | x |", [], {"layer_sum": {"barriers"}})
-    expect_failure("a branch", launches.read, "  func.func @forward() {\n    scf.if %0 {\n")
+    expect_failure("a kernel with barriers", check_page, "| `*_sum` | shuffles | x |", [], {"*_sum": {"barriers"}})
+    expect_failure("a branch", launches.read, "  func.func @f() {\n    scf.if %0 {\n      call @g()\n")
     if arguments[1:]:
         check_assembler(arguments[1], program.ptx, scratch)
 

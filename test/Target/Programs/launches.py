@@ -1,11 +1,10 @@
 """Counts launches in the IR at the end of the stage `kernels`, whose host functions are lists of launches and calls."""
+import math
 import re
 
-# A product on tensor cores is a call of a function that launches twice, whatever number of rows it finds: the list of
-# tiles, then the product (docs/GPU.md). launches.test holds that to what the driver is asked for.
-LAUNCHES_OF_A_PRODUCT = 2
 FUNCTION = re.compile(r"  func\.func (?:private )?@(\w+)\(")
 LOOP = re.compile(r"( +)(?:%[\w:, %]+ = )?scf\.for %\w+ = %c(\d+) to %c(\d+) step %c(\d+)\b")
+BRANCH = re.compile(r"( +)(?:%[\w:, %]+ = )?scf\.(?:if|while|index_switch|for)\b.*{$")
 LAUNCH = re.compile(r"gpu\.launch_func\s+@device::@(\w+)")
 CALL = re.compile(r"call @(\w+)\(")
 
@@ -35,26 +34,33 @@ def read(text):
             continue
         if loop := LOOP.match(line):
             loops.append((loop.group(1), trips(*map(int, loop.groups()[1:]))))
-        elif re.search(r"\b(scf|cf)\.(?!yield)", line):
-            raise ValueError(f"expected host code without branches, to count its launches, got: {line.strip()}")
-        elif loops and line.startswith(loops[-1][0] + "}"):
+        elif branch := BRANCH.match(line):
+            loops.append((branch.group(1), None))
+        elif loops and re.match(loops[-1][0] + "}(?! else)", line):
             loops.pop()
-        times = 1
-        for _, count in loops:
-            times *= count
-        function.kernels += LAUNCH.findall(line) * times
-        function.calls += CALL.findall(line) * times
+        launched = LAUNCH.findall(line)
+        called = [name for name in CALL.findall(line) if not name.startswith("moe_")]  # the runtime's launch nothing
+        if not launched and not called:
+            continue
+        times = [count for _, count in loops]
+        if None in times:
+            raise ValueError(f"expected no launch behind a branch, to count them, got: {line.strip()}")
+        function.kernels += launched * math.prod(times)
+        function.calls += called * math.prod(times)
     return functions
 
 
-def count(functions, name):
-    """Launches of one call of a function; none of a function of the runtime."""
+def count(functions, name, kernels=()):
+    """Launches of one call of a function; none of a function of the runtime. A product on tensor cores is a function that
+    chooses among kernels for tiles of several numbers of rows; all have the same launches, by the names of the `kernels`."""
     function = functions.get(name)
     if not function:
         return 0
-    if function.product:
-        return LAUNCHES_OF_A_PRODUCT
-    return len(function.kernels) + sum(count(functions, callee) for callee in function.calls)
+    if not function.product:
+        return len(function.kernels) + sum(count(functions, callee, kernels) for callee in function.calls)
+    own = [kernel for kernel in kernels if re.match(rf"{name}_n\d+(_|$)", kernel)]
+    tiles = {re.match(rf"{name}_n(\d+)", kernel).group(1) for kernel in own}
+    return len(own) // len(tiles)
 
 
 def layers(functions):

@@ -1,8 +1,9 @@
 """Compiles whole programs for sm_90a and checks their kernels: shape, launches, and what ptxas says of them.
 
-programs.py TOOLS SCRATCH --llvm=FOLDER [--ptxas=FILE] CHECKPOINT_FOLDER_OR_MLIR_FILE...
-A checkpoint is compiled as it is with --arithmetic=f32, and once more stored in bf16, for tensor cores. The rows that
-docs/GPUPrograms.md has of it must be what is found; scripts/make-gpu-doc.py writes them anew.
+programs.py TOOLS SCRATCH --llvm=FOLDER [--ptxas=FILE] [--tile-n=N] CHECKPOINT_FOLDER_OR_MLIR_FILE...
+A checkpoint is compiled as it is with --arithmetic=f32, and once more stored in bf16, for tensor cores; then --tile-n=N
+compiles one tile of products only, for the sake of time. The rows that docs/GPUPrograms.md has of it must be what is found;
+scripts/make-gpu-doc.py writes them anew.
 """
 import glob
 import json
@@ -54,7 +55,7 @@ class Program:
             raise Failure(f"{self.file}:\n  " + "\n  ".join(found))
 
     def count(self, function):
-        return launches.count(self.functions, function)
+        return launches.count(self.functions, function, self.kernels)
 
 
 def name_of(source):
@@ -122,7 +123,7 @@ def cooperating(kernels):
 def check_page(page, rows, needs):
     """Every row stands in the page; of a kernel whose threads cooperate, a row that names all that it needs."""
     stale = "docs/GPUPrograms.md is stale, run scripts/make-gpu-doc.py; expected "
-    listed = dict(re.findall(r"^\| `(\w+)` \| ([^|]+) \|", page, re.M))
+    listed = dict(re.findall(r"^\| `([\w*]+)` \| ([^|]+) \|", page, re.M))
     for row in rows:
         if row not in page.splitlines():
             raise Failure(f"{stale}the row\n{row}")
@@ -142,13 +143,13 @@ def where_run(name):
     return ", ".join(found)
 
 
-def measure_checkpoint(tools, scratch, folder, llvm, ptxas):
+def measure_checkpoint(tools, scratch, folder, llvm, ptxas, tile):
     """The rows of a checkpoint, what its kernels need beyond threads, and ptxas' report (empty without ptxas)."""
     stored = os.path.join(scratch, "bf16")
     store_as_bf16(folder, stored)
     general = Program(tools, scratch, folder, "--arithmetic=f32")
     general.check(llvm, "general.check", NEVER_IN_F32)
-    cores = Program(tools, scratch, stored, "--arithmetic=bf16")
+    cores = Program(tools, scratch, stored, "--arithmetic=bf16", *([f"--tile-n={tile}"] if tile else []))
     cores.check(llvm, "tensor-cores.check", NEVER)
     check_products_of_experts(cores, number_of_experts(folder))
     rows = [row_of_checkpoint(name_of(folder), "f32", general), row_of_checkpoint(name_of(folder), "bf16", cores)]
@@ -168,11 +169,12 @@ def measure_system(tools, scratch, source, llvm, ptxas):
     return [row_of_system(source, program)], cooperating(program.kernels), report
 
 
-def measure(tools, scratch, source, llvm, ptxas=None):
+def measure(tools, scratch, source, llvm, ptxas=None, tile=None):
     shutil.rmtree(scratch, ignore_errors=True)
     os.makedirs(scratch)
-    kind = measure_checkpoint if os.path.isdir(source) else measure_system
-    return kind(tools, scratch, source, llvm, ptxas)
+    if os.path.isdir(source):
+        return measure_checkpoint(tools, scratch, source, llvm, ptxas, tile)
+    return measure_system(tools, scratch, source, llvm, ptxas)
 
 
 def test(tools, scratch, arguments):
@@ -180,7 +182,8 @@ def test(tools, scratch, arguments):
     with open(PAGE) as file:
         page = file.read()
     for source in [argument for argument in arguments if not argument.startswith("--")]:
-        rows, needs, report = measure(tools, os.path.join(scratch, name_of(source)), source, **options)
+        rows, needs, report = measure(tools, os.path.join(scratch, name_of(source)), source, options["llvm"],
+                                      options.get("ptxas"), options.get("tile-n"))
         check_page(page, rows, needs)
         said = f", ptxas: {len(report)} kernels within their limits" if report else ""
         print(f"{name_of(source)}: as docs/GPUPrograms.md says{said}")

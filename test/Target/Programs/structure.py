@@ -8,7 +8,7 @@ PRODUCT = re.compile(r"product_(\d+)x(\d+)x(\d+)(?:_\d+)?_n(\d+)$")
 SHARED = re.compile(r"(b\d+|v4\.b32)\s[^;]*\[moe_shared\+(\d+)\]")
 COOPERATION = {
     "asynchronous copies": r"\bcp\.async", "barriers": r"\b(bar|barrier|mbarrier)\.", "shared memory": r"\.shared\b",
-    "shuffles": r"\b(shfl|stmatrix|ldmatrix)\.", "tensor cores": r"\b(wgmma|mma)\.", "atomics": r"\b(atom|red)\.",
+    "shuffles": r"\b(shfl|stmatrix|ldmatrix)\.", "tensor cores": r"\b(wgmma|mma)\.", "atomics": r"(?<![\w.])(atom|red)\.",
     "votes": r"\b(vote|match|redux)\.",
 }
 SIZES = {"b8": 1, "b16": 2, "b32": 4, "b64": 8, "v4.b32": 16}
@@ -36,9 +36,10 @@ def cooperation(text):
 
 
 def general_name(name):
-    """A kernel's name without the sizes of products and the number of the layer."""
-    name = re.sub(r"^product_\d+x\d+x\d+(?:_\d+)?_n\d+", "product_ExNxK_nT", name)
-    return re.sub(r"^decoder_layer_\d+_", "decoder_layer_L_", name)
+    """A kernel's name without the sizes of products, or without what a model calls the place where it stands."""
+    if name.startswith("product_"):
+        return re.sub(r"^product_\d+x\d+x\d+(?:_\d+)?_n\d+", "product_ExNxK_nT", name)
+    return "*_" + re.sub(r"_\d+$", "", name).rsplit("_", 1)[-1]
 
 
 def local_bytes(text):
