@@ -279,6 +279,7 @@ entry_case("type_number", "tensor 'model.norm.weight': expected dtype (text)", d
 entry_case("type_absent", "tensor 'model.norm.weight': expected dtype (text)", dtype=None)
 entry_case("type_integer", "tensor 'model.norm.weight': expected F32, F16 or BF16, got I32", dtype="I32")
 entry_case("shape_other", "tensor 'model.norm.weight': expected shape [52], as config.json says, got [26, 2]", shape=[26, 2])
+entry_case("shape_of_many_dimensions", "got [1, 1, 1, 1, 1, 1, 1, 1, ...]", shape=[1] * 1000 + [52])
 entry_case("shape_negative", "expected whole numbers from 0", shape=[-52])
 entry_case("shape_fraction", "expected whole numbers from 0", shape=[52.5])
 entry_case("shape_overflows", "expected a shape of less than 2^63 bytes", shape=[2**62, 2**62])
@@ -332,7 +333,9 @@ def _(index):
     index["weight_map"]["model.norm.weight"] = 3
 
 
-for number, shard in enumerate(("../model.safetensors", "/etc/passwd", "..", "a/b.safetensors", "a\0.safetensors", ".safetensors")):
+SHARDS = ("../model.safetensors", "/etc/passwd", "..", "a/b.safetensors", "a\0.safetensors", ".safetensors",
+          "a" * 5000 + ".safetensors")
+for number, shard in enumerate(SHARDS):
 
     @index_case(f"shard_leaves_folder_{number}", "expected the name of a .safetensors file in the same folder")
     def _(index, shard=shard):
