@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "HostBound.h"
+#include "Phases.h"
 #include "moe/Conversion/LoopBuffers.h"
 #include "moe/GPU/Passes.h"
 
@@ -127,7 +128,10 @@ LogicalResult Mover::move(memref::AllocOp alloc) {
   MemRefType type = alloc.getType();
   if (!type.getLayout().isIdentity() || getElementBytes(type) == 0)
     return alloc.emitError("expected a buffer in a kernel to be contiguous numbers, got ") << type;
-  if (!type.hasStaticShape() || static_cast<uint64_t>(type.getNumElements() * getElementBytes(type)) > maxLocalBytes)
+  // A phase keeps single numbers only: they become registers, while local memory would be set aside for every thread of
+  // the launch and not only for the few that run the phase.
+  uint64_t most = getPhase(kernel) ? getElementBytes(type) : maxLocalBytes;
+  if (!type.hasStaticShape() || static_cast<uint64_t>(type.getNumElements() * getElementBytes(type)) > most)
     return moveToBuffer(alloc);
   // At the start of the iteration: local memory is of the thread, not of a round of an inner loop.
   builder.setInsertionPointToStart(kernel.getBody());

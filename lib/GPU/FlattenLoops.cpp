@@ -11,7 +11,6 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/IR/IRMapping.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
-#include "mlir/Interfaces/ViewLikeInterface.h"
 
 namespace mlir::moe {
 #define GEN_PASS_DEF_FLATTENLOOPSPASS
@@ -19,17 +18,7 @@ namespace mlir::moe {
 } // namespace mlir::moe
 
 using namespace mlir;
-
-/// What `memref` is a view of, where that is memory of its own: an allocation, a constant, or an argument of the
-/// function, which bufferization lets no other argument overlap if it is written to. Else null.
-static Value findBuffer(Value memref) {
-  while (auto view = memref.getDefiningOp<ViewLikeOpInterface>())
-    memref = view.getViewSource();
-  auto argument = dyn_cast<BlockArgument>(memref);
-  bool own = argument ? isa<func::FuncOp>(argument.getOwner()->getParentOp())
-                      : isa<memref::AllocOp, memref::GetGlobalOp>(memref.getDefiningOp());
-  return own ? memref : Value();
-}
+using namespace mlir::moe;
 
 /// Whether stores in `loop`, the only writes it may have, leave `buffer` alone.
 static bool leavesAlone(scf::ParallelOp loop, Value buffer) {
@@ -95,7 +84,7 @@ static void flatten(scf::ParallelOp outer, scf::ParallelOp inner) {
 namespace {
 struct FlattenLoopsPass : moe::impl::FlattenLoopsPassBase<FlattenLoopsPass> {
   void runOnOperation() override {
-    for (scf::ParallelOp outer : moe::getKernels(getOperation()))
+    for (scf::ParallelOp outer : getKernels(getOperation()))
       if (scf::ParallelOp inner = outer.getInitVals().empty() ? findInner(outer) : scf::ParallelOp())
         if (inner.getInitVals().empty())
           flatten(outer, inner);

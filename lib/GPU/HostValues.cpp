@@ -8,6 +8,7 @@
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Interfaces/SideEffectInterfaces.h"
+#include "mlir/Interfaces/ViewLikeInterface.h"
 
 using namespace mlir;
 using namespace mlir::moe;
@@ -18,6 +19,15 @@ scf::ParallelOp moe::getKernelOf(Operation *op) {
     if (auto loop = dyn_cast<scf::ParallelOp>(op))
       kernel = loop;
   return kernel;
+}
+
+Value moe::findBuffer(Value memref) {
+  while (auto view = memref.getDefiningOp<ViewLikeOpInterface>())
+    memref = view.getViewSource();
+  auto argument = dyn_cast<BlockArgument>(memref);
+  bool own = argument ? isa<func::FuncOp>(argument.getOwner()->getParentOp())
+                      : isa<memref::AllocOp, memref::AllocaOp, memref::GetGlobalOp>(memref.getDefiningOp());
+  return own ? memref : Value();
 }
 
 Value moe::buildTrips(OpBuilder &builder, Location loc, scf::ParallelOp kernel, unsigned dim) {

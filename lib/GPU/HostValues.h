@@ -20,6 +20,10 @@ scf::ParallelOp getKernelOf(Operation *op);
 /// The kernels of a function, in order.
 inline SmallVector<scf::ParallelOp> getKernels(func::FuncOp function) { return getOutermostLoops(function); }
 
+/// What `memref` is a view of, where that is memory of its own: an allocation, a constant, or an argument of the
+/// function, which bufferization lets no other argument overlap if it is written to. Else null.
+Value findBuffer(Value memref);
+
 /// How many iterations `kernel` has in a dimension.
 Value buildTrips(OpBuilder &builder, Location loc, scf::ParallelOp kernel, unsigned dim);
 

@@ -10,6 +10,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/LLVMIR/NVVMDialect.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
 
 namespace mlir::moe {
 #define GEN_PASS_DEF_LOWERKERNELSPASS
@@ -35,6 +36,8 @@ public:
 private:
   LLVM::LLVMFuncOp createFunction(TypeRange parameters);
   void replaceReturns();
+  void replaceBarriers(llvm::function_ref<Value(OpBuilder &, Location, Value)> build);
+  void runInOneThread(Value thread);
   template <typename IdOp, typename Build> void replaceIds(Build build);
 
   gpu::GPUFuncOp source;
@@ -80,12 +83,53 @@ template <typename IdOp, typename Build> void Kernel::replaceIds(Build build) {
   }
 }
 
+/// `build` makes a barrier; where it is handed a number, it gives whether that is not 0 in any thread of the block.
+void Kernel::replaceBarriers(llvm::function_ref<Value(OpBuilder &, Location, Value)> build) {
+  SmallVector<Operation *> barriers;
+  source.walk([&](Operation *op) {
+    if (isa<gpu::BarrierOp, gpu::AllReduceOp>(op))
+      barriers.push_back(op);
+  });
+  for (Operation *op : barriers) {
+    OpBuilder at(op);
+    auto reduction = dyn_cast<gpu::AllReduceOp>(op);
+    Value any = build(at, op->getLoc(), reduction ? reduction.getValue() : Value());
+    if (reduction)
+      reduction.getResult().replaceAllUsesWith(any);
+    op->erase();
+  }
+}
+
+/// Lets thread 0 alone run the kernel.
+void Kernel::runInOneThread(Value thread) {
+  Block &entry = source.getBody().front();
+  Operation *first = &entry.front();
+  OpBuilder start(first);
+  Value zero = arith::ConstantIntOp::create(start, loc, thread.getType(), 0);
+  Value isFirst = arith::CmpIOp::create(start, loc, arith::CmpIPredicate::eq, thread, zero);
+  auto guard = scf::IfOp::create(start, loc, isFirst, /*withElseRegion=*/false);
+  Block *guarded = guard.thenBlock();
+  guarded->getOperations().splice(guarded->begin(), entry.getOperations(), first->getIterator(),
+                                  entry.getTerminator()->getIterator());
+}
+
 void Kernel::lowerForNVIDIA() {
   Type i32 = builder.getI32Type();
   replaceIds<gpu::BlockIdOp>(
       [&](OpBuilder &b, Location loc) -> Value { return NVVM::BlockIdXOp::create(b, loc, i32); });
   replaceIds<gpu::ThreadIdOp>(
       [&](OpBuilder &b, Location loc) -> Value { return NVVM::ThreadIdXOp::create(b, loc, i32); });
+  replaceIds<gpu::BlockDimOp>([&](OpBuilder &b, Location loc) -> Value {
+    return arith::ConstantIntOp::create(b, loc, i32, source.getKnownBlockSize()->front());
+  });
+  replaceBarriers([&](OpBuilder &b, Location loc, Value number) -> Value {
+    if (!number) {
+      NVVM::BarrierOp::create(b, loc);
+      return {};
+    }
+    auto any = NVVM::BarrierReductionAttr::get(b.getContext(), NVVM::BarrierReduction::OR);
+    return NVVM::BarrierOp::create(b, loc, i32, Value(), Value(), any, number).getResult(0);
+  });
   LLVM::LLVMFuncOp function = createFunction(source.getArgumentTypes());
   function->setAttr(NVVM::NVVMDialect::getKernelFuncAttrName(), builder.getUnitAttr());
   source.erase();
@@ -97,7 +141,18 @@ void Kernel::lowerForHost() {
   Value parameters = entry.addArgument(pointer, loc), block = entry.addArgument(word, loc),
         thread = entry.addArgument(word, loc);
   replaceIds<gpu::BlockIdOp>([&](OpBuilder &, Location) { return block; });
-  replaceIds<gpu::ThreadIdOp>([&](OpBuilder &, Location) { return thread; });
+  // Who asks for the size of blocks gets along with any.
+  bool isPhased = !source.getBody().getOps<gpu::BlockDimOp>().empty();
+  if (isPhased)
+    runInOneThread(thread);
+  auto constant = [&](int64_t value) {
+    return [&, value](OpBuilder &b, Location loc) -> Value {
+      return arith::ConstantIntOp::create(b, loc, word, value);
+    };
+  };
+  replaceIds<gpu::BlockDimOp>(constant(1));
+  replaceIds<gpu::ThreadIdOp>([&](OpBuilder &b, Location loc) { return isPhased ? constant(0)(b, loc) : thread; });
+  replaceBarriers([](OpBuilder &, Location, Value number) { return number; });
   OpBuilder start = OpBuilder::atBlockBegin(&entry);
   for (unsigned i = 0; i < parameterCount; ++i) {
     Value place = LLVM::GEPOp::create(start, loc, pointer, pointer, parameters,

@@ -1,19 +1,20 @@
 //===- OutlineKernels.cpp - Kernels in the device module ------------------===//
 //
-// Implements moe-gpu-outline-kernels: an outermost parallel loop becomes a function of the device and its launch.
+// Implements moe-gpu-outline-kernels: an outermost parallel loop, or several that are phases of one launch, become a
+// function of the device and its launch.
 //
 //===----------------------------------------------------------------------===//
 
-#include "HostValues.h"
+#include "Launch.h"
+#include "Phases.h"
 #include "moe/Conversion/KernelNames.h"
 #include "moe/GPU/Passes.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/IR/IRMapping.h"
 #include "mlir/IR/SymbolTable.h"
-#include "mlir/Interfaces/SideEffectInterfaces.h"
-#include "mlir/Transforms/RegionUtils.h"
+#include "llvm/ADT/MapVector.h"
 #include "llvm/ADT/StringMap.h"
 
 namespace mlir::moe {
@@ -24,14 +25,8 @@ namespace mlir::moe {
 using namespace mlir;
 using namespace mlir::moe;
 
-/// Threads of a block.
+/// Threads of a block with one loop.
 constexpr int64_t kThreads = 256;
-
-/// Whether a kernel can make `value` itself: a constant, a constant table, or what is computed from such.
-static bool isRemade(Value value) {
-  Operation *op = value.getDefiningOp();
-  return op && isPure(op) && op->getNumRegions() == 0 && llvm::all_of(op->getOperands(), isRemade);
-}
 
 namespace {
 /// Makes kernels of one module.
@@ -39,9 +34,12 @@ class Outliner {
 public:
   explicit Outliner(ModuleOp module);
   void outline(func::FuncOp function, scf::ParallelOp loop);
+  void outlinePhases(func::FuncOp function, ArrayRef<scf::ParallelOp> loops);
 
 private:
   std::string chooseName(func::FuncOp function, scf::ParallelOp loop);
+  gpu::GPUFuncOp createKernel(std::string name, Location loc, ArrayRef<Value> arguments, int64_t threads);
+  func::FuncOp declareTicket();
   void copyGlobals(Operation *kernel);
 
   ModuleOp module;
@@ -51,28 +49,20 @@ private:
   llvm::StringMap<unsigned> counts;
 };
 
-/// One loop: its iteration space on the host and in the kernel.
+/// One loop with a thread for each iteration.
 class Launch {
 public:
-  explicit Launch(scf::ParallelOp loop) : loop(loop), host(loop), loc(loop.getLoc()) { countIterations(); }
+  explicit Launch(scf::ParallelOp loop);
 
-  /// What the kernel gets.
-  SetVector<Value> arguments;
-  /// What it makes itself, in an order in which it can.
-  SetVector<Operation *> remade;
-
+  ArrayRef<Value> getArguments() const { return captures.getArguments(); }
   void build(gpu::GPUFuncOp kernel);
 
 private:
-  void countIterations();
-  void require(Value value);
-  void buildBody(OpBuilder &builder, IRMapping &mapping);
-
-  scf::ParallelOp loop;
   OpBuilder host;
   Location loc;
-  Value total;              ///< iterations
-  SmallVector<Value> trips; ///< of each dimension
+  Iterations iterations;
+  Captures captures;
+  Value total; ///< iterations
 };
 } // namespace
 
@@ -109,81 +99,64 @@ void Outliner::copyGlobals(Operation *kernel) {
   });
 }
 
+gpu::GPUFuncOp Outliner::createKernel(std::string name, Location loc, ArrayRef<Value> arguments, int64_t threads) {
+  OpBuilder detached(module.getContext());
+  auto type = detached.getFunctionType(TypeRange(ValueRange(arguments)), {});
+  auto kernel = gpu::GPUFuncOp::create(detached, loc, name, type);
+  kernel->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), detached.getUnitAttr());
+  kernel.setKnownBlockSizeAttr(detached.getDenseI32ArrayAttr({static_cast<int32_t>(threads), 1, 1}));
+  deviceSymbols.insert(kernel);
+  return kernel;
+}
+
 void Outliner::outline(func::FuncOp function, scf::ParallelOp loop) {
   Launch launch(loop);
-  Builder builder(module.getContext());
-  OpBuilder detached(module.getContext());
-  auto type = builder.getFunctionType(TypeRange(ValueRange(launch.arguments.getArrayRef())), {});
-  auto kernel = gpu::GPUFuncOp::create(detached, loop.getLoc(), chooseName(function, loop), type);
-  kernel->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), builder.getUnitAttr());
-  kernel.setKnownBlockSizeAttr(builder.getDenseI32ArrayAttr({static_cast<int32_t>(kThreads), 1, 1}));
-  deviceSymbols.insert(kernel);
+  gpu::GPUFuncOp kernel = createKernel(chooseName(function, loop), loop.getLoc(), launch.getArguments(), kThreads);
   launch.build(kernel);
   copyGlobals(kernel);
 }
 
-void Launch::countIterations() {
+/// void *moe_gpu_ticket(void)
+func::FuncOp Outliner::declareTicket() {
+  constexpr llvm::StringLiteral name = "moe_gpu_ticket";
+  if (auto function = hostSymbols.lookup<func::FuncOp>(name))
+    return function;
+  OpBuilder detached(module.getContext());
+  auto type = detached.getFunctionType({}, LLVM::LLVMPointerType::get(module.getContext()));
+  auto function = func::FuncOp::create(detached, module.getLoc(), name, type);
+  function.setPrivate();
+  hostSymbols.insert(function);
+  return function;
+}
+
+void Outliner::outlinePhases(func::FuncOp function, ArrayRef<scf::ParallelOp> loops) {
+  PhasedLaunch launch(loops, declareTicket());
+  scf::ParallelOp last = loops.back();
+  gpu::GPUFuncOp kernel =
+      createKernel(chooseName(function, last), last.getLoc(), launch.getArguments(), PhasedLaunch::kThreads);
+  launch.build(kernel);
+  copyGlobals(kernel);
+}
+
+Launch::Launch(scf::ParallelOp loop) : host(loop), loc(loop.getLoc()), iterations(host, loop) {
   total = arith::ConstantIndexOp::create(host, loc, 1);
-  for (unsigned dim = 0; dim < loop.getNumLoops(); ++dim) {
-    trips.push_back(buildTrips(host, loc, loop, dim));
-    total = host.createOrFold<arith::MulIOp>(loc, total, trips.back());
-    require(loop.getLowerBound()[dim]);
-    require(loop.getStep()[dim]);
-  }
-  // The first dimension is what division leaves.
-  for (Value trip : ArrayRef(trips).drop_front())
-    require(trip);
-  require(total);
-  SetVector<Value> used;
-  getUsedValuesDefinedAbove(loop.getRegion(), used);
-  for (Value value : used)
-    require(value);
-}
-
-void Launch::require(Value value) {
-  if (!isRemade(value)) {
-    arguments.insert(value);
-    return;
-  }
-  for (Value operand : value.getDefiningOp()->getOperands())
-    require(operand);
-  remade.insert(value.getDefiningOp());
-}
-
-/// The iteration of each thread, and in it the loop's body.
-void Launch::buildBody(OpBuilder &builder, IRMapping &mapping) {
-  Value block = gpu::BlockIdOp::create(builder, loc, gpu::Dimension::x);
-  Value thread = gpu::ThreadIdOp::create(builder, loc, gpu::Dimension::x);
-  Value threads = arith::ConstantIndexOp::create(builder, loc, kThreads);
-  Value number = arith::AddIOp::create(builder, loc, arith::MulIOp::create(builder, loc, block, threads), thread);
-  Value inside = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, number, mapping.lookup(total));
-  auto guard = scf::IfOp::create(builder, loc, inside, /*withElseRegion=*/false);
-  builder.setInsertionPointToStart(guard.thenBlock());
-  // The last dimension varies fastest: neighbours in a warp are neighbours in memory.
-  for (unsigned dim = loop.getNumLoops(); dim-- > 0;) {
-    Value own = number;
-    if (dim > 0) {
-      Value trip = mapping.lookup(trips[dim]);
-      own = arith::RemUIOp::create(builder, loc, number, trip);
-      number = arith::DivUIOp::create(builder, loc, number, trip);
-    }
-    own = builder.createOrFold<arith::MulIOp>(loc, own, mapping.lookup(loop.getStep()[dim]));
-    own = builder.createOrFold<arith::AddIOp>(loc, own, mapping.lookup(loop.getLowerBound()[dim]));
-    mapping.map(loop.getInductionVars()[dim], own);
-  }
-  for (Operation &op : loop.getBody()->without_terminator())
-    builder.clone(op, mapping);
+  for (Value trip : iterations.trips)
+    total = host.createOrFold<arith::MulIOp>(loc, total, trip);
+  captures.require(iterations, total);
 }
 
 void Launch::build(gpu::GPUFuncOp kernel) {
   OpBuilder builder = OpBuilder::atBlockBegin(&kernel.getBody().front());
-  IRMapping mapping;
-  mapping.map(arguments.getArrayRef(), kernel.getArguments());
-  for (Operation *op : remade)
-    builder.clone(*op, mapping);
-  buildBody(builder, mapping);
-  builder.setInsertionPointToEnd(&kernel.getBody().front());
+  IRMapping mapping = captures.buildInside(builder, kernel);
+  Value block = gpu::BlockIdOp::create(builder, loc, gpu::Dimension::x);
+  Value thread = gpu::ThreadIdOp::create(builder, loc, gpu::Dimension::x);
+  Value size = arith::ConstantIndexOp::create(builder, loc, kThreads);
+  Value number = arith::AddIOp::create(builder, loc, arith::MulIOp::create(builder, loc, block, size), thread);
+  Value inside = arith::CmpIOp::create(builder, loc, arith::CmpIPredicate::slt, number, mapping.lookup(total));
+  auto guard = scf::IfOp::create(builder, loc, inside, /*withElseRegion=*/false);
   gpu::ReturnOp::create(builder, loc);
+  builder.setInsertionPointToStart(guard.thenBlock());
+  iterations.buildBody(builder, number, /*first=*/Value(), mapping);
 
   Value one = arith::ConstantIndexOp::create(host, loc, 1);
   Value threads = arith::ConstantIndexOp::create(host, loc, kThreads);
@@ -191,27 +164,40 @@ void Launch::build(gpu::GPUFuncOp kernel) {
   Value padded = host.createOrFold<arith::AddIOp>(loc, total, last);
   Value blocks = host.createOrFold<arith::DivUIOp>(loc, padded, threads);
   gpu::LaunchFuncOp::create(host, loc, kernel, gpu::KernelDim3{blocks, one, one}, gpu::KernelDim3{threads, one, one},
-                            /*dynamicSharedMemorySize=*/Value(), arguments.getArrayRef());
-  loop.erase();
+                            /*dynamicSharedMemorySize=*/Value(), getArguments());
+  iterations.loop.erase();
+}
+
+/// Why a loop is no kernel, as an error at what is wrong.
+static LogicalResult check(scf::ParallelOp kernel) {
+  if (!kernel.getInitVals().empty())
+    return kernel.emitError("expected a kernel to have no reduction over its threads");
+  WalkResult calls = kernel.walk([](func::CallOp call) {
+    call.emitError("expected no call of a function in a kernel");
+    return WalkResult::interrupt();
+  });
+  return failure(calls.wasInterrupted());
 }
 
 namespace {
 struct OutlineKernelsPass : moe::impl::OutlineKernelsPassBase<OutlineKernelsPass> {
   void runOnOperation() override {
     Outliner outliner(getOperation());
-    for (auto function : getOperation().getOps<func::FuncOp>()) {
-      for (scf::ParallelOp kernel : getKernels(function)) {
-        if (!kernel.getInitVals().empty()) {
-          kernel.emitError("expected a kernel to have no reduction over its threads");
+    for (auto function : llvm::make_early_inc_range(getOperation().getOps<func::FuncOp>())) {
+      llvm::MapVector<int64_t, SmallVector<scf::ParallelOp>> phases;
+      SmallVector<scf::ParallelOp> kernels = getKernels(function);
+      for (scf::ParallelOp kernel : kernels) {
+        if (failed(check(kernel)))
           return signalPassFailure();
-        }
-        WalkResult calls = kernel.walk([](func::CallOp call) {
-          call.emitError("expected no call of a function in a kernel");
-          return WalkResult::interrupt();
-        });
-        if (calls.wasInterrupted())
-          return signalPassFailure();
-        outliner.outline(function, kernel);
+        if (std::optional<Phase> phase = getPhase(kernel))
+          phases[phase->launch].push_back(kernel);
+      }
+      for (scf::ParallelOp kernel : kernels) {
+        std::optional<Phase> phase = getPhase(kernel);
+        if (!phase)
+          outliner.outline(function, kernel);
+        else if (phases[phase->launch].back() == kernel)
+          outliner.outlinePhases(function, phases[phase->launch]);
       }
     }
   }

@@ -213,10 +213,14 @@ void moe::buildKernelsPipeline(OpPassManager &pm, const NVPTXOptions &) {
   pm.addPass(createCSEPass());
   pm.addNestedPass<func::FuncOp>(createParallelLoopFusionPass());
   pm.addNestedPass<func::FuncOp>(createFlattenLoopsPass());
+  // Once nothing fuses loops any more, which would not know of phases.
+  pm.addPass(createLowerPlansPass());
   pm.addNestedPass<func::FuncOp>(createBoundLoopsPass());
   // With all kernels in place, the rest is what the host may not do.
   pm.addNestedPass<func::FuncOp>(createSingleThreadsPass());
   pm.addNestedPass<func::FuncOp>(createSerializeNestedLoopsPass({/*all=*/false}));
+  // While buffers of iterations stand in them; which memory these get depends on the launch.
+  pm.addNestedPass<func::FuncOp>(createJoinLaunchesPass());
   // Bounds of buffers are seen in the arithmetic of the host, before it moves.
   pm.addNestedPass<func::FuncOp>(createDeviceBuffersPass());
   pm.addNestedPass<func::FuncOp>(createSinkLoadsPass());

@@ -116,6 +116,8 @@ public:
   void fill(void *memory, unsigned char byte, size_t bytes) noexcept;
   void launch(uint32_t kernel, int64_t blocks, void **parameters) noexcept;
   void launch(const DeviceGraph &graph) noexcept;
+  /// moe_gpu_ticket of Program.h; null after an error.
+  void *ticket() noexcept;
   /// moe_gpu_tensor_map of Program.h.
   void encodeTensorMap(void *map, void *memory, uint32_t element, uint32_t rank,
                        const uint64_t *sizes, const uint64_t *strides,
@@ -152,6 +154,7 @@ private:
   cuda::Stream stream = nullptr;
   cuda::Result error = cuda::success;
   char action[160] = ""; ///< what failed
+  void *ticketMemory = nullptr;
   bool timed = false;
   std::vector<cuda::Event> events; ///< two for each timed launch, kept
   size_t usedEvents = 0;

@@ -25,6 +25,7 @@ DeviceStream::~DeviceStream() {
   for (Event event : events)
     device.driver.cuEventDestroy_v2(event);
   device.driver.cuStreamDestroy_v2(stream);
+  device.free(ticketMemory);
 }
 
 /// Keeps the first error.
@@ -108,6 +109,22 @@ void DeviceStream::launch(uint32_t number, int64_t blocks,
          "launch kernel ", kernel.name);
   if (begin && recordEvent())
     timedKernels.push_back(number);
+}
+
+/// Made by the first call that asks: not every program has such kernels.
+void *DeviceStream::ticket() noexcept {
+  if (ticketMemory || error != success)
+    return ticketMemory;
+  void *memory = device.allocate(sizeof(uint32_t));
+  if (!memory)
+    failed(outOfMemory, "allocate the word that blocks count in");
+  else
+    fill(memory, 0, sizeof(uint32_t));
+  if (error == success)
+    ticketMemory = memory;
+  else
+    device.free(memory);
+  return ticketMemory;
 }
 
 void DeviceStream::encodeTensorMap(void *map, void *memory, uint32_t element,

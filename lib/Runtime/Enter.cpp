@@ -150,6 +150,8 @@ void moe_gpu_launch(uint32_t kernel, int64_t blocks, void **parameters) {
     stream->launch(kernel, blocks, parameters);
 }
 
+void *moe_gpu_ticket(void) { return currentStream().ticket(); }
+
 void moe_gpu_tensor_map(void *map, void *memory, uint32_t element,
                         uint32_t rank, const uint64_t *sizes,
                         const uint64_t *strides, const uint32_t *box,

@@ -45,18 +45,19 @@ func.func @dense(%x: tensor<?x64xf32>, %w: tensor<1x96x64xf32>, %count: index, %
 
 // -----
 
-// Tests that offsets, rows of pairs and tokens of rows are each computed by themselves.
+// Tests that a plan becomes the call of a function that stands for it and gives back what it is handed for the results.
 // CHECK-LABEL: func.func @plan(
 // CHECK-SAME:    %[[IDS:[^:]+]]: tensor<?x2xi32>
-// CHECK:         %[[OFFSETS:.+]] = linalg.generic {{.+}}iterator_types = ["parallel"]{{.+}} outs(%{{.+}} : tensor<9xindex>)
-// CHECK:           tensor.extract %[[IDS]]
-// CHECK:           arith.cmpi ult
-// CHECK:         %[[SLOTS:.+]] = linalg.generic {{.+}}iterator_types = ["parallel", "parallel"]{{.+}} outs(%{{.+}} : tensor<?x2xindex>)
-// CHECK:           tensor.extract %[[OFFSETS]]
-// CHECK:         %[[ALL:.+]] = scf.forall
-// CHECK:           tensor.extract %[[SLOTS]]
-// CHECK:         %[[TOKENS:.+]] = tensor.extract_slice %[[ALL]]
-// CHECK:         return %[[OFFSETS]], %[[TOKENS]], %[[SLOTS]]
+// CHECK-DAG:     %[[OFFSETS:.+]] = tensor.empty() : tensor<9xindex>
+// CHECK-DAG:     %[[TOKENS:.+]] = tensor.empty(%{{.+}}) : tensor<?xindex>
+// CHECK-DAG:     %[[SLOTS:.+]] = tensor.empty(%{{.+}}) : tensor<?x2xindex>
+// CHECK:         %[[PLAN:.+]]:3 = call @plan_1(%[[IDS]], %[[OFFSETS]], %[[TOKENS]], %[[SLOTS]])
+// CHECK:         return %[[PLAN]]#0, %[[PLAN]]#1, %[[PLAN]]#2
+// CHECK:       func.func private @plan_1(
+// CHECK-SAME:    tensor<?x2xi32> {bufferization.access = "read"}, %[[A:[^:]+]]: tensor<9xindex> {bufferization.access = "write"}
+// CHECK-SAME:    %[[B:[^:]+]]: tensor<?xindex> {bufferization.access = "write"}, %[[C:[^:]+]]: tensor<?x2xindex> {bufferization.access = "write"}
+// CHECK-SAME:    attributes {launch.plan}
+// CHECK-NEXT:    return %[[A]], %[[B]], %[[C]]
 func.func @plan(%ids: tensor<?x2xi32>, %weights: tensor<?x2xf32>) -> (tensor<9xindex>, tensor<?xindex>, tensor<?x2xindex>) {
   %routing = moe.make_routing %ids, %weights : tensor<?x2xi32>, tensor<?x2xf32> -> !moe.routing<? x 8, slots = 2>
   %offsets, %tokens, %slots = moe.plan %routing : !moe.routing<? x 8, slots = 2> -> tensor<9xindex>, tensor<?xindex>, tensor<?x2xindex>

@@ -79,3 +79,23 @@ func.func @unbounded(%a: memref<index>, %n: index, %x: f32) {
   }
   return
 }
+
+// -----
+
+// Tests that a phase of a launch keeps single numbers only: the rest has room for each iteration.
+// CHECK-LABEL: func.func @phase(
+// CHECK:         memref.alloc(%{{.+}}) {alignment = 128 : i64} : memref<?xi8>
+// CHECK:         scf.parallel
+// CHECK-DAG:       memref.alloca() : memref<1xf32>
+// CHECK-DAG:       memref.view %{{.+}} : memref<?xi8> to memref<4xf32>
+func.func @phase(%n: index, %x: f32) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  scf.parallel (%i) = (%c0) to (%n) step (%c1) {
+    %single = memref.alloc() : memref<1xf32>
+    %several = memref.alloc() : memref<4xf32>
+    memref.store %x, %single[%c0] : memref<1xf32>
+    memref.store %x, %several[%c0] : memref<4xf32>
+  } {launch.phase = array<i64: 0, 16>}
+  return
+}

@@ -57,6 +57,61 @@ module attributes {gpu.container_module} {
 
 // -----
 
+// Tests that a kernel with barriers has those of the chip, and that its block's size is a constant there.
+module attributes {gpu.container_module, moe.device = #moe.gpu<"sm_80", maxTokens = 8>} {
+  gpu.module @device {
+    // CHECK-LABEL: llvm.func @barriers(
+    // CHECK-SAME:    nvvm.maxntid = array<i32: 512>
+    // CHECK:         %[[THREAD:.+]] = nvvm.read.ptx.sreg.tid.x
+    // CHECK:         %[[SIZE:.+]] = arith.constant 512 : i32
+    // CHECK:         nvvm.barrier{{$}}
+    // CHECK:         nvvm.barrier #nvvm.reduction<or> %{{.+}} -> i32
+    // CHECK:         llvm.store
+    gpu.func @barriers(%a: !llvm.ptr) kernel attributes {known_block_size = array<i32: 512, 1, 1>} {
+      %thread = gpu.thread_id x
+      %size = gpu.block_dim x
+      %sum = arith.addi %size, %thread : index
+      gpu.barrier
+      %own = arith.index_cast %sum : index to i32
+      %any = gpu.all_reduce or %own uniform {} : (i32) -> (i32)
+      llvm.store %any, %a : i32, !llvm.ptr
+      gpu.return
+    }
+  }
+}
+
+// -----
+
+// Tests that on the host such a block has one thread, which is called with the number 0.
+module attributes {gpu.container_module, moe.device = #moe.gpu<"host", maxTokens = 8>} {
+  gpu.module @device {
+    // CHECK-LABEL: llvm.func @alone(
+    // CHECK-SAME:    %{{[^:]+}}: !llvm.ptr, %{{[^:]+}}: i64, %[[THREAD:[^:]+]]: i64)
+    // CHECK:         %[[IS_FIRST:.+]] = arith.cmpi eq, %[[THREAD]], %{{.+}} : i64
+    // CHECK:         scf.if %[[IS_FIRST]] {
+    // CHECK-DAG:       %[[ZERO:.+]] = arith.constant 0 : i64
+    // CHECK-DAG:       %[[ONE:.+]] = arith.constant 1 : i64
+    // CHECK-NOT:       barrier
+    // CHECK-NOT:       reduce
+    // CHECK:           %[[OWN:.+]] = arith.index_cast %{{.+}} : index to i32
+    // CHECK:           llvm.store %[[OWN]]
+    // CHECK:         }
+    // CHECK:         llvm.return
+    gpu.func @alone(%a: !llvm.ptr) kernel attributes {known_block_size = array<i32: 512, 1, 1>} {
+      %thread = gpu.thread_id x
+      %size = gpu.block_dim x
+      %sum = arith.addi %size, %thread : index
+      gpu.barrier
+      %own = arith.index_cast %sum : index to i32
+      %any = gpu.all_reduce or %own uniform {} : (i32) -> (i32)
+      llvm.store %any, %a : i32, !llvm.ptr
+      gpu.return
+    }
+  }
+}
+
+// -----
+
 // Tests that what only launches take away is an error in a kernel that is never launched: buffers, and indices.
 module attributes {gpu.container_module, moe.device = #moe.gpu<"sm_90a", maxTokens = 8>} {
   gpu.module @device {

@@ -66,3 +66,64 @@ func.func @call(%n: index) {
   }
   return
 }
+
+// -----
+
+// Tests that phases become one kernel with a barrier behind each, that a grid is at least one block, and that the last
+// block to arrive, which one thread finds out, goes on alone.
+// CHECK-LABEL: func.func @phases(
+// CHECK-SAME:    %[[N:[^:]+]]: index, %[[X:[^:]+]]: memref<?xindex>
+// CHECK:         %[[PADDED:.+]] = arith.addi
+// CHECK:         %[[FULL:.+]] = arith.divui %[[PADDED]], %{{.+}} : index
+// CHECK:         %[[BLOCKS:.+]] = arith.maxsi %[[FULL]], %{{.+}} : index
+// CHECK:         %[[TICKET:.+]] = call @moe_gpu_ticket() : () -> !llvm.ptr
+// CHECK:         %[[THREADS:.+]] = arith.constant 512 : index
+// CHECK:         gpu.launch_func @device::@phases_loop blocks in (%[[BLOCKS]], %[[ONE:.+]], %[[ONE]]) threads in (%[[THREADS]], %[[ONE]], %[[ONE]])
+// CHECK-SAME:      %[[TICKET]] : !llvm.ptr
+// CHECK-NOT:     gpu.launch_func
+// CHECK:         gpu.func @phases_loop(
+// CHECK-SAME:      known_block_size = array<i32: 512, 1, 1>
+// CHECK:         memref.alloca() : memref<1xindex>
+// CHECK:         %[[BLOCK:.+]] = gpu.block_id x
+// CHECK:         %[[THREAD:.+]] = gpu.thread_id x
+// CHECK:         %[[SIZE:.+]] = gpu.block_dim x
+// CHECK:         %[[FIRST:.+]] = arith.muli %[[BLOCK]], %{{.+}} : index
+// CHECK:         %[[COUNT:.+]] = arith.minsi
+// CHECK:         scf.for %[[I:.+]] = %[[THREAD]] to %[[COUNT]] step %[[SIZE]]
+// CHECK:           arith.addi %[[I]], %[[FIRST]] : index
+// CHECK:           memref.store
+// CHECK:         }
+// CHECK-NEXT:    gpu.barrier
+// CHECK:         scf.for
+// CHECK:         gpu.barrier
+// CHECK:         %[[OTHERS:.+]] = arith.index_cast %{{.+}} : index to i32
+// CHECK:         %[[OWN:.+]] = scf.if
+// CHECK-NEXT:      llvm.fence syncscope("device") acq_rel
+// CHECK-NEXT:      %[[BEFORE:.+]] = llvm.atomicrmw uinc_wrap %{{.+}}, %[[OTHERS]] syncscope("device") monotonic
+// CHECK-NEXT:      llvm.fence syncscope("device") acq_rel
+// CHECK-NEXT:      arith.cmpi eq, %[[BEFORE]], %[[OTHERS]]
+// CHECK:         %[[ANY:.+]] = gpu.all_reduce{{ +}}or %[[OWN]] uniform
+// CHECK:         %[[LAST:.+]] = arith.cmpi ne, %[[ANY]]
+// CHECK:         scf.if %[[LAST]] {
+// CHECK:           scf.for %{{.+}} = %[[THREAD]] to %{{.+}} step %[[SIZE]]
+// CHECK:           gpu.barrier
+// CHECK:         gpu.return
+func.func @phases(%n: index, %x: memref<?xindex>, %y: memref<?xindex>) {
+  %c0 = arith.constant 0 : index
+  %c1 = arith.constant 1 : index
+  scf.parallel (%i) = (%c0) to (%n) step (%c1) {
+    %own = memref.alloca() : memref<1xindex>
+    memref.store %i, %own[%c0] : memref<1xindex>
+    %a = memref.load %own[%c0] : memref<1xindex>
+    memref.store %a, %x[%i] : memref<?xindex>
+  } {launch.phase = array<i64: 0, 16>}
+  scf.parallel (%i) = (%c0) to (%n) step (%c1) {
+    %a = memref.load %x[%i] : memref<?xindex>
+    memref.store %a, %y[%i] : memref<?xindex>
+  } {launch.phase = array<i64: 0, 16>}
+  scf.parallel (%i) = (%c0) to (%n) step (%c1) {
+    %a = memref.load %y[%c0] : memref<?xindex>
+    memref.store %a, %x[%i] : memref<?xindex>
+  } {launch.phase = array<i64: 0, 0>}
+  return
+}

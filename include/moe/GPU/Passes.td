@@ -78,6 +78,53 @@ def FlattenLoopsPass : Pass<"moe-gpu-flatten-loops", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::mlir::scf::SCFDialect"];
 }
 
+def LowerPlansPass : Pass<"moe-gpu-lower-plans", "::mlir::ModuleOp"> {
+  let summary = "Sort pairs by expert, block by block";
+  let description = [{
+    A call that stands for a plan becomes five kernels, phases of one launch (`launch.phase`): each block of 16 tokens
+    ranks its pairs among those of their expert and counts the pairs of each expert; the last block to arrive sums the
+    counts over the blocks, makes the offsets, and gives each pair its row. Work is linear in the number of pairs.
+
+    ```mlir
+    call @plan(%ids, %offsets, %tokens, %slots)
+      : (memref<?x4xi32>, memref<17xindex>, memref<?xindex>, memref<?x4xindex>) -> ()
+    ```
+    becomes
+    ```mlir
+    %sums = memref.alloc(%rows) : memref<?x17xindex>
+    scf.parallel (%t, %s) = ... { ... memref.store %rank, %slots[%t, %s] ... } {launch.phase = array<i64: 0, 16>}
+    scf.parallel (%b, %e) = ... { ... memref.store %count, %sums[%b, %e] ... } {launch.phase = array<i64: 0, 1>}
+    scf.parallel (%e) = ... { ... } {launch.phase = array<i64: 0, 0>}
+    scf.parallel (%e) = ... { ... memref.store %first, %offsets[%e] ... } {launch.phase = array<i64: 0, 0>}
+    scf.parallel (%t, %s) = ... { ... } {launch.phase = array<i64: 0, 0>}
+    ```
+    The numbers are that of the launch in its function, and how many iterations of the first dimension a block runs;
+    with 0 the last block to arrive runs all.
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
+}
+
+def JoinLaunchesPass : Pass<"moe-gpu-join-launches", "::mlir::func::FuncOp"> {
+  let summary = "Decide for tokens in the launch of their plan";
+  let description = [{
+    Kernels over tokens in front of a launch with phases become phases of it: what makes the plan's ids, and before that
+    what makes something that only these phases read. That is a router's product and a selection, for instance. Each
+    must write and read, of what phases share, only the row of its own token, so that a block needs nothing of others:
+    selections that look at several tokens stay apart by that.
+
+    ```mlir
+    scf.parallel (%t) = (%c0) to (%n) step (%c1) { ... memref.store %id, %ids[%t, %s] ... }
+    scf.parallel (%t, %s) = ... { ... memref.load %ids ... } {launch.phase = array<i64: 0, 16>}
+    ```
+    becomes
+    ```mlir
+    scf.parallel (%t) = (%c0) to (%n) step (%c1) { ... } {launch.phase = array<i64: 0, 16>}
+    scf.parallel (%t, %s) = ... { ... memref.load %ids ... } {launch.phase = array<i64: 0, 16>}
+    ```
+  }];
+  let dependentDialects = ["::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
+}
+
 def BoundLoopsPass : Pass<"moe-gpu-bound-loops", "::mlir::func::FuncOp"> {
   let summary = "Launch enough threads where the device knows how many are needed";
   let description = [{
@@ -187,6 +234,10 @@ def OutlineKernelsPass : Pass<"moe-gpu-outline-kernels", "::mlir::ModuleOp"> {
     of its location, and a `gpu.launch_func` with 256 threads a block on a grid of one dimension. Constants, constant
     tables and views of them are made anew in the kernel.
 
+    Phases of one launch (`launch.phase`) become one function with a barrier behind each, called after the last of them
+    and launched in its place with 512 threads a block. A block that is through counts itself in a word of the session
+    (`moe_gpu_ticket`); the last one goes on with the phases that are for it, and the word is 0 again.
+
     ```mlir
     scf.parallel (%i) = (%c0) to (%n) step (%c1) { ... } loc("attention"("layer"))
     ```
@@ -196,8 +247,8 @@ def OutlineKernelsPass : Pass<"moe-gpu-outline-kernels", "::mlir::ModuleOp"> {
       args(%n : index, %a : memref<?x8xf32>)
     ```
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect", "::mlir::memref::MemRefDialect",
-                           "::mlir::scf::SCFDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect", "::mlir::LLVM::LLVMDialect",
+                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
 }
 
 def CheckTokensPass : Pass<"moe-gpu-check-tokens", "::mlir::ModuleOp"> {
@@ -250,7 +301,8 @@ def LowerKernelsPass : Pass<"moe-gpu-lower-kernels", "::mlir::ModuleOp"> {
   let summary = "Make kernels functions of the chip";
   let description = [{
     A `gpu.func` becomes an `llvm.func`. For NVIDIA's chips, its block and thread are read from special registers. For
-    the chip "host" the function is `void kernel(void **parameters, int64_t block, int64_t thread)`.
+    the chip "host" the function is `void kernel(void **parameters, int64_t block, int64_t thread)`. A kernel that asks
+    for the size of its blocks takes any: on the host a block has one thread, 0, which does all, and barriers vanish.
 
     ```mlir
     gpu.func @k(%a: !llvm.ptr) kernel { %block = gpu.block_id x ... gpu.return }
@@ -263,7 +315,8 @@ def LowerKernelsPass : Pass<"moe-gpu-lower-kernels", "::mlir::ModuleOp"> {
     }
     ```
   }];
-  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect"];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::LLVM::LLVMDialect", "::mlir::NVVM::NVVMDialect",
+                           "::mlir::scf::SCFDialect"];
 }
 
 #endif // MOE_GPU_PASSES

@@ -194,6 +194,11 @@ void moe_record_load(const int64_t *offsets, int64_t experts);
  * nothing. parameters[i] points to the i-th argument, as cuLaunchKernel takes it, and is read before this returns.
  * After an error of the call nothing is launched any more. */
 void moe_gpu_launch(uint32_t kernel, int64_t blocks, void **parameters);
+/* A word (uint32_t) of device memory that is the session's: 0 before the first kernel, and whenever one ends. Blocks of
+ * a kernel count in it which of them is the last, which leaves 0 behind. Kernels of a session run one after the other, so
+ * one word serves all. Null after an error of the call; the same address in each call, so launches that take it can be
+ * captured once it was asked for. */
+void *moe_gpu_ticket(void);
 /* Writes the 128 bytes of a tensor map (CUtensorMap) to `map`, which is aligned to 64, as cuTensorMapEncodeTiled does:
  * no interleaving, all elements, 128 bytes at once into the second level cache, zeros for what lies outside. A
  * parameter of a kernel that is a map by value is a pointer to these bytes. An error counts like one of a launch.

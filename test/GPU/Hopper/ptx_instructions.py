@@ -184,6 +184,8 @@ def _(p, m, o, where):
 def _(p, m, o, where):
     name = m.group(1)
     x, y = in_float(p.value(o[1])), in_float(p.value(o[2]))
+    if name in ("nan", "num"):
+        return f"{p.register(o[0])} = ({x} != {x} or {y} != {y}) == {name == 'nan'}"
     sign = {"lt": "<", "gt": ">", "le": "<=", "ge": ">=", "eq": "==", "ne": "!="}[name.rstrip("u")]
     test = f"{x} {sign} {y}"
     if name.endswith("u") and name != "neu":

@@ -15,6 +15,10 @@ namespace mlir::moe {
 /// Above the plain patterns, which have 1.
 inline constexpr unsigned kElementBenefit = 2;
 
+/// On a function: it stands for a plan until tensors are buffers. It takes ids, and what it fills and gives back:
+/// offsets, tokens and slots.
+inline constexpr llvm::StringLiteral kPlanAttr = "launch.plan";
+
 // One function per file of lib/Conversion/MoEToKernels.
 void populateProductKernelPatterns(const TypeConverter &converter, RewritePatternSet &patterns);
 void populatePlanKernelPatterns(const TypeConverter &converter, RewritePatternSet &patterns, bool recordLoad);

@@ -8,7 +8,7 @@
 #define MOE_DIALECT_MOE_TRANSFORMS_WORKLIST_H
 
 #include "CostModel.h"
-#include "IndexBuilder.h"
+#include "moe/Dialect/MoE/Transforms/IndexBuilder.h"
 
 namespace mlir::moe {
 
