@@ -203,7 +203,7 @@ void moe::buildNVPTXTilePipeline(OpPassManager &pm, const NVPTXOptions &options)
   pm.addPass(verifyStage("tile"));
 }
 
-void moe::buildKernelsPipeline(OpPassManager &pm, const NVPTXOptions &) {
+void moe::buildKernelsPipeline(OpPassManager &pm, const NVPTXOptions &options) {
   // func scf linalg tensor arith math, bufferization.to_tensor of views of the weights
   addBuffersAndLoops(pm);
   pm.addNestedPass<func::FuncOp>(createLinalgToThreadsPass());
@@ -215,6 +215,9 @@ void moe::buildKernelsPipeline(OpPassManager &pm, const NVPTXOptions &) {
   pm.addNestedPass<func::FuncOp>(createFlattenLoopsPass());
   // Once nothing fuses loops any more, which would not know of phases.
   pm.addPass(createLowerPlansPass());
+  MapHopperTilesPassOptions tiles;
+  tiles.tokenTile = options.tokenTile;
+  pm.addPass(createMapHopperTilesPass(tiles));
   pm.addNestedPass<func::FuncOp>(createBoundLoopsPass());
   // With all kernels in place, the rest is what the host may not do.
   pm.addNestedPass<func::FuncOp>(createSingleThreadsPass());

@@ -62,8 +62,8 @@ module attributes {gpu.container_module, moe.device = #moe.gpu<"sm_80", maxToken
   gpu.module @device {
     // CHECK-LABEL: llvm.func @barriers(
     // CHECK-SAME:    nvvm.maxntid = array<i32: 512>
-    // CHECK:         %[[THREAD:.+]] = nvvm.read.ptx.sreg.tid.x
-    // CHECK:         %[[SIZE:.+]] = arith.constant 512 : i32
+    // CHECK:         nvvm.read.ptx.sreg.tid.x
+    // CHECK:         arith.constant 512 : i32
     // CHECK:         nvvm.barrier{{$}}
     // CHECK:         nvvm.barrier #nvvm.reduction<or> %{{.+}} -> i32
     // CHECK:         llvm.store
@@ -89,8 +89,8 @@ module attributes {gpu.container_module, moe.device = #moe.gpu<"host", maxTokens
     // CHECK-SAME:    %{{[^:]+}}: !llvm.ptr, %{{[^:]+}}: i64, %[[THREAD:[^:]+]]: i64)
     // CHECK:         %[[IS_FIRST:.+]] = arith.cmpi eq, %[[THREAD]], %{{.+}} : i64
     // CHECK:         scf.if %[[IS_FIRST]] {
-    // CHECK-DAG:       %[[ZERO:.+]] = arith.constant 0 : i64
-    // CHECK-DAG:       %[[ONE:.+]] = arith.constant 1 : i64
+    // CHECK-DAG:       arith.constant 0 : i64
+    // CHECK-DAG:       arith.constant 1 : i64
     // CHECK-NOT:       barrier
     // CHECK-NOT:       reduce
     // CHECK:           %[[OWN:.+]] = arith.index_cast %{{.+}} : index to i32

@@ -72,7 +72,6 @@ func.func @call(%n: index) {
 // Tests that phases become one kernel with a barrier behind each, that a grid is at least one block, and that the last
 // block to arrive, which one thread finds out, goes on alone.
 // CHECK-LABEL: func.func @phases(
-// CHECK-SAME:    %[[N:[^:]+]]: index, %[[X:[^:]+]]: memref<?xindex>
 // CHECK:         %[[PADDED:.+]] = arith.addi
 // CHECK:         %[[FULL:.+]] = arith.divui %[[PADDED]], %{{.+}} : index
 // CHECK:         %[[BLOCKS:.+]] = arith.maxsi %[[FULL]], %{{.+}} : index

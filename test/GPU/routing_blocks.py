@@ -2,9 +2,9 @@
 
 routing_blocks.py TOOLS SCRATCH
 
-Blocks take turns at random: a thread runs until it must wait for its block, then any thread of any block goes on, so that
-blocks arrive in any order and the last one may start its last phases while nothing else is left. Memory is that of a machine
-in which every write is seen at once: that fences are where they must be is read from the PTX by routing-blocks.test.
+Blocks take turns at random: a thread runs until it must wait for its block, then those of any block go on, so that blocks
+arrive in any order. Memory is that of a machine in which every write is seen at once: that fences are where they must be is
+read from the PTX by routing-blocks.test.
 """
 import os
 import random
@@ -42,7 +42,7 @@ class PhasedBlock(Block):
 class Launch:
     """The launch that takes a ticket in a function of the host: evaluates the host's arithmetic in front of it."""
 
-    TYPES = {"f32": np.float32, "i32": np.int32, "index": np.int64, "i8": np.uint8}
+    TYPES = {"f32": np.float32, "bf16": np.uint16, "i32": np.int32, "index": np.int64, "i8": np.uint8}
 
     def __init__(self, text, function, arguments):
         """`arguments` are arrays in the order of the function's parameters."""
@@ -55,8 +55,13 @@ class Launch:
             if "gpu.launch_func" in line and self.ticket and self.ticket + " :" in line:
                 self.kernel = re.search(r"@device::@(\w+)", line).group(1)
                 self.blocks = self.values[re.search(r"blocks in \((%\w+)", line).group(1)]
-                self.operands = re.findall(r"(%\w+) : (memref<[^>]*>|\S+?)[,)]", line[line.index("args(") :])
-                self.params = [self.values[name] for name, _ in self.operands]
+                self.operands = re.findall(r"(%\w+) : ([^%]+?)(?:, |\)$)", line[line.index("args(") :].strip())
+                self.params = []
+                for name, type in self.operands:
+                    self.params.append(self.values[name])
+                    # Memory that a kernel cuts its buffers from comes with its size.
+                    if type == "memref<?xi8>":
+                        self.params.append(self.arrays[name].size)
                 return
             self.evaluate(line.strip())
         raise harness.Failure(f"{function}: no launch takes a ticket")
@@ -79,10 +84,11 @@ class Launch:
                                    "divui": x // (y or 1), "andi": x & y}[operation.group(1)]
         elif alloc := re.match(r"memref\.alloc\(([^)]*)\).* : memref<(?:([\dx?]+)x)?(\w+)>", rest):
             sizes = [name.strip() for name in alloc.group(1).split(",") if name]
-            shape = [self.values[sizes.pop(0)] if size == "?" else int(size) for size in (alloc.group(2) or "1").split("x")]
+            extents, type = (alloc.group(2) or "1").split("x"), np.dtype(self.TYPES[alloc.group(3)])
+            shape = [self.values[sizes.pop(0)] if extent == "?" else int(extent) for extent in extents]
             # Nothing is zero at first.
-            array = np.full(int(np.prod(shape)) * np.dtype(self.TYPES[alloc.group(3)]).itemsize, 0xA5, np.uint8)
-            self.bind(result, array.view(self.TYPES[alloc.group(3)]).reshape(shape))
+            array = np.full(int(np.prod(shape)) * type.itemsize, 0xA5, np.uint8)
+            self.bind(result, array.view(type).reshape(shape))
         elif view := re.match(r"memref\.(?:view|cast|reinterpret_cast) (%\w+)(?:\[(%\w+)\])?", rest):
             self.arrays[result] = self.arrays[view.group(1)]
             self.values[result] = self.values[view.group(1)] + (self.values[view.group(2)] if view.group(2) else 0)
@@ -92,6 +98,8 @@ class Launch:
 
     def run(self, program, seed):
         """All blocks, their threads taking turns."""
+        if len(self.params) != program.parameter_count:
+            raise harness.Failure(f"{program.parameter_count} parameters, the launch passes {len(self.params)}")
         turns = random.Random(seed)
         blocks = [PhasedBlock(program, self.memory, self.params, THREADS, i, self.blocks, 0, seed * 1000 + i)
                   for i in range(self.blocks)]
@@ -110,17 +118,19 @@ class Launch:
 
 
 def outputs(launch, experts, slots):
-    """Buffers of the plan, known by their types."""
-    kinds = {"offsets": ((experts + 1,), np.int64), "slots": ((None, slots), np.int64), "ids": ((None, slots), np.int32)}
+    """Buffers of the plan, known by their types; where there are several, it is the first."""
+    kinds = {"offsets": ((experts + 1,), np.int64), "slots": ((None, slots), np.int64),
+             "ids": ((None, slots), np.int32)}
     found = {}
-    for value, array in launch.arrays.items():
-        if launch.values[value] not in launch.params:
+    for value, _ in launch.operands:
+        array = launch.arrays.get(value)
+        if array is None:
             continue
         for name, (shape, type) in kinds.items():
-            if array.dtype == type and array.ndim == len(shape) and shape[-1] in (None, array.shape[-1]):
-                found[name] = array
+            if array.dtype == type and array.ndim == len(shape) and shape[-1] == array.shape[-1]:
+                found.setdefault(name, array)
         if array.dtype == np.int64 and array.ndim == 1 and array.shape != (experts + 1,):
-            found["tokens"] = array
+            found.setdefault("tokens", array)
     return found
 
 
@@ -156,7 +166,39 @@ def check_sort(text, ptx, policy, tokens, seed, numbers):
     for ids in routings.given_ids(numbers, tokens, policy.experts, policy.slots):
         launch = Launch(text, "sort", [ids, np.zeros(ids.shape, np.float32)])
         launch.run(Program(ptx, launch.kernel), seed)
-        routings.check_plan(f"sort of {ids.tolist()}", outputs(launch, policy.experts, policy.slots), ids, policy.experts)
+        got = outputs(launch, policy.experts, policy.slots)
+        routings.check_plan(f"sort of {ids.tolist()}", got, ids, policy.experts)
+
+
+def check_mistakes(text, ptx, policy):
+    """That the model would notice threads that do not wait, and a last block that begins too early."""
+    for broken in (ptx.replace("bar.sync", "// bar.sync"), ptx.replace("bar.red.or.pred", "setp.eq.b32")):
+        try:
+            check_route(text, broken, policy, 35, 3, np.random.default_rng(5))
+        except (harness.Failure, MachineError):
+            continue
+        raise harness.Failure("broken PTX was not noticed")
+
+
+def check_tiles(tools, tokens, seed, numbers):
+    """The tiles of products on tensor cores, which the last block lists; both products of experts have the same here."""
+    experts, slots, tile = 4, 2, 8
+    layer = os.path.join(os.path.dirname(HERE), "Target", "Inputs", "bf16-layer.mlir")
+    text, ptx = build(tools, layer, f"--tile-n={tile}")
+    # Every weight is -1, 0 or 1, wherever it lies.
+    parameters = numbers.choice(np.array([0, 0x3F80, 0xBF80], np.uint16), 1 << 17).view(np.uint8)
+    launch = Launch(text, "layer", [parameters, numbers.integers(-1, 2, (tokens, 72)).astype(np.float32)])
+    launch.run(Program(ptx, launch.kernel), seed)
+    got = outputs(launch, experts, slots)
+    routings.check_plan(f"layer of {tokens} tokens", got, got["ids"], experts)
+    offsets = got["offsets"].tolist()
+    want = [(e, first, min(tile, offsets[e + 1] - first), 0)
+            for e in range(experts) for first in range(offsets[e], offsets[e + 1], tile)]
+    maps = [launch.arrays[name].view(np.int32) for name, type in launch.operands if type == "memref<?xi32>"]
+    if len(maps) != 1:
+        raise harness.Failure(f"{len(maps)} tile maps, expected one that both products of experts share")
+    if maps[0][0] != len(want) or maps[0][4 : 4 + 4 * len(want)].tolist() != [word for tile in want for word in tile]:
+        raise harness.Failure(f"{tokens} tokens: tile map {maps[0].tolist()}, expected {want}")
 
 
 def test(tools, scratch, arguments):
@@ -171,6 +213,11 @@ def test(tools, scratch, arguments):
             check_route(text, ptx, policy, tokens, seed, numbers)
             check_sort(text, ptx, policy, tokens, seed, numbers)
         print(f"{tokens} tokens, {slots} of {experts} experts: every row as expected", flush=True)
+        if tokens == 35:
+            check_mistakes(text, ptx, policy)
+    for seed, tokens in enumerate((0, 1, 50)):
+        check_tiles(tools, tokens, seed, numbers)
+        print(f"{tokens} tokens: every tile as expected", flush=True)
 
 
 if __name__ == "__main__":

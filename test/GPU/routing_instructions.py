@@ -1,7 +1,7 @@
 """The instructions that launches of routing use beside those of ptx_instructions.py, each written from the PTX ISA."""
 import re
 
-from ptx_instructions import instruction, mask
+from ptx_instructions import in_float, instruction, mask
 
 
 @instruction(r"(min|max)\.([su])64")
@@ -15,6 +15,30 @@ def _(p, m, o, where):
 @instruction(r"cvt\.u(16|32|64)\.u(16|32|64)")
 def _(p, m, o, where):
     return f"{p.register(o[0])} = {p.value(o[1])} & {mask(min(int(m.group(1)), int(m.group(2))))}"
+
+
+@instruction(r"setp\.(eq|ne|lt|le|gt|ge)\.([bu])16")
+def _(p, m, o, where):
+    sign = {"eq": "==", "ne": "!=", "lt": "<", "le": "<=", "gt": ">", "ge": ">="}[m.group(1)]
+    return f"{p.register(o[0])} = ({p.value(o[1])} & {mask(16)}) {sign} ({p.value(o[2])} & {mask(16)})"
+
+
+@instruction(r"div\.rn\.f32")
+def _(p, m, o, where):
+    # A quotient of two f32 in f64 is rounded as if it were exact.
+    x, y = (f"np.float64({in_float(p.value(v))})" for v in o[1:])
+    return f"{p.register(o[0])} = to_bits({x} / {y})"
+
+
+@instruction(r"mul\.hi\.u64")
+def _(p, m, o, where):
+    return f"{p.register(o[0])} = ({p.value(o[1])} & {mask(64)}) * ({p.value(o[2])} & {mask(64)}) >> 64"
+
+
+@instruction(r"(div|rem)\.u64")
+def _(p, m, o, where):
+    sign = "//" if m.group(1) == "div" else "%"
+    return f"{p.register(o[0])} = ({p.value(o[1])} & {mask(64)}) {sign} ({p.value(o[2])} & {mask(64)})"
 
 
 @instruction(r"mad\.lo\.s64")

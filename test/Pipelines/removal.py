@@ -192,13 +192,14 @@ STAGES = {
          Fewer(r"gpu\.launch_func")),
         ("moe-gpu-flatten-loops", "loops in kernels are threads", "scatter", More(r"arith\.remui")),
         ("moe-gpu-lower-plans", "pairs are sorted", "device-tiled", Lacks(r"call @plan")),
+        ("moe-gpu-map-hopper-tiles", "tile maps need no launch", "planned-tiled", Has(r"mapped")),
         ("moe-gpu-bound-loops", "rows of a class of experts are a grid", "counted",
          Fewer(r"blocks in \(%c1,")),
         ("moe-gpu-single-threads", "the host leaves memory alone", "counted", Fails("")),
         ("moe-cpu-serialize-nested-loops", "a kernel is one loop", "rows", Fails(CONTRACT)),
-        ("moe-gpu-join-launches", "router product, choice and plan are one launch", "device-tiled",
+        ("moe-gpu-join-launches", "router product, choice and plan are one launch", "planned-tiled",
          Fewer(r"gpu\.launch_func")),
-        ("moe-gpu-device-buffers", "kernels allocate nothing", "device-tiled", Fails(CONTRACT)),
+        ("moe-gpu-device-buffers", "kernels allocate nothing", "planned-tiled", Fails(CONTRACT)),
         ("moe-gpu-sink-loads", "numbers are read by kernels", "counted", Fails(CONTRACT)),
         ("moe-gpu-device-math", "sine and cosine need no library", "rotary", Lacks(r"math\.(sin|cos)")),
         ("moe-cpu-expand-math", "exponentials are our own", "exponential", Lacks(r"math\.exp")),
@@ -243,10 +244,12 @@ FILES = {
     "layer": os.path.join(TESTS, "Dialect", "MoE", "Transforms", "Inputs", "optimize-layer.mlir"),
     **{name: os.path.join(HERE, "Inputs", name + ".mlir")
        for name in ("violation", "coupled", "twice", "calls", "nested", "exponential", "poison", "scatter", "counted",
-                    "rotary", "rows", "on-chip", "greedy", "bf16-product", "product-call", "many-tokens")},
+                     "rotary", "rows", "on-chip", "greedy", "bf16-product", "planned-product", "product-call",
+                     "many-tokens")},
 }
 MADE = {"optimized": ("moe-optimize", "layer"), "tiled": ("moe-tile", "optimized"), "plain": ("moe-reference", "layer"),
-        "device-optimized": ("moe-nvptx-optimize", "layer"), "device-tiled": ("moe-nvptx-tile", "device-optimized")}
+        "device-optimized": ("moe-nvptx-optimize", "layer"), "device-tiled": ("moe-nvptx-tile", "device-optimized"),
+        "planned-tiled": ("moe-nvptx-tile", "planned-product")}
 
 
 def table():

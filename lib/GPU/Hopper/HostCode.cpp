@@ -126,7 +126,7 @@ void HostCode::buildLaunches(const KernelClass &kernels) {
   const GroupedMatmulKernelOptions &options = kernels.options;
   KernelShape shape = KernelShape::of(options);
   Type i64 = b.getI64Type();
-  if (!product.dense)
+  if (product.hasMapKernel())
     launch(kernels.mapName, kernels.mapNumber, constant(i64, 1),
            {slot(pointer(product.getOffsets())), slot(pointer(product.getTileMap()))});
   SmallVector<Value> parameters;

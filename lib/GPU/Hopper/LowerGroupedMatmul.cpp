@@ -100,19 +100,8 @@ private:
   }
 
   SmallVector<KernelClass, 0> choose(Product &product, const GroupedMatmulKernelOptions &options) {
-    double rowsPerExpert = product.rowsPerExpert ? product.rowsPerExpert
-                                                 : double(product.maxRows) / double(product.getExperts());
-    ProductFacts facts{product.getExperts(), options.k, options.columns, options.banks, options.gathered,
-                       rowsPerExpert};
-    std::vector<TileClass> chosen;
-    if (tokenTile)
-      chosen = {{product.maxRows, facts, evaluateTile(facts, tokenTile)}};
-    else if (product.maxRows)
-      chosen = chooseClasses(facts, product.maxRows);
-    else
-      chosen = {{0, facts, chooseTile(facts)}};
     SmallVector<KernelClass, 0> classes;
-    for (const TileClass &tile : chosen) {
+    for (const TileClass &tile : chooseTiles(product, options, tokenTile)) {
       if (printDecisions) {
         llvm::errs() << options.name;
         if (tile.maxRows)
@@ -142,7 +131,7 @@ private:
     OpBuilder builder = OpBuilder::atBlockEnd(getOperation().getBody());
     if (!module)
       module = gpu::GPUModuleOp::create(builder, getOperation().getLoc(), kKernelModule);
-    if (!product.dense && failed(writeTileMap(builder, product, kernels)))
+    if (product.hasMapKernel() && failed(writeTileMap(builder, product, kernels)))
       return failure();
     kernels.number = written++;
     FailureOr<LLVM::LLVMFuncOp> kernel = buildGroupedMatmulKernel(builder, module, kernels.options);

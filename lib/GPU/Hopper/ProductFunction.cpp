@@ -23,6 +23,7 @@ LogicalResult Product::read(func::FuncOp source) {
   vectors = getCount("vectors", 0);
   gathered = attr.contains("gathered");
   dense = attr.contains("dense");
+  mapped = attr.contains(kMappedEntry);
   epilogue = attr.getAs<FlatSymbolRefAttr>("epilogue");
   auto rows = attr.getAs<FloatAttr>("rows_per_expert");
   rowsPerExpert = rows ? rows.getValueAsDouble() : 0;
@@ -102,4 +103,16 @@ std::optional<std::string> hopper::fillOptions(Product &product, GroupedMatmulKe
   options.bankPitch = *pitches[1];
   options.outPitch = *pitches[2];
   return std::nullopt;
+}
+
+std::vector<TileClass> hopper::chooseTiles(Product &product, const GroupedMatmulKernelOptions &options,
+                                           int64_t tokenTile) {
+  double rowsPerExpert =
+      product.rowsPerExpert ? product.rowsPerExpert : double(product.maxRows) / double(product.getExperts());
+  ProductFacts facts{product.getExperts(), options.k, options.columns, options.banks, options.gathered, rowsPerExpert};
+  if (tokenTile)
+    return {{product.maxRows, facts, evaluateTile(facts, tokenTile)}};
+  if (product.maxRows)
+    return chooseClasses(facts, product.maxRows);
+  return {{0, facts, chooseTile(facts)}};
 }

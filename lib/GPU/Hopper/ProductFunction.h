@@ -7,6 +7,7 @@
 #ifndef MOE_GPU_HOPPER_PRODUCTFUNCTION_H
 #define MOE_GPU_HOPPER_PRODUCTFUNCTION_H
 
+#include "moe/GPU/Hopper/CostModel.h"
 #include "moe/GPU/Hopper/GroupedMatmul.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -15,6 +16,8 @@ namespace mlir::moe::hopper {
 
 constexpr llvm::StringLiteral kProductAttr = "hopper.grouped_matmul", kKernelAttr = "hopper.kernel";
 constexpr llvm::StringLiteral kKernelModule = "moe_hopper";
+/// In the description of a product: the tile map that it is handed is written.
+constexpr llvm::StringLiteral kMappedEntry = "mapped";
 
 /// The arguments of a function that is one product, by meaning.
 struct Product {
@@ -23,6 +26,8 @@ struct Product {
   bool gathered = false;
   /// All rows are of one expert: their number stands in place of offsets and tile map.
   bool dense = false;
+  /// The launch of the plan writes the tile map.
+  bool mapped = false;
   /// One of them is known: what an expert has on average, or what all experts have together at most.
   double rowsPerExpert = 0;
   int64_t maxRows = 0;
@@ -35,6 +40,7 @@ struct Product {
   unsigned getRows() const { return getVector(vectors); }
   unsigned getOffsets() const { return getVector(vectors); }
   unsigned getTileMap() const { return getOffsets() + 1; }
+  bool hasMapKernel() const { return !dense && !mapped; }
   unsigned getOut() const { return dense ? getRows() + 1 : getTileMap() + 1; }
 
   MemRefType getType(unsigned argument) {
@@ -55,7 +61,10 @@ inline Type getWord(Type type) { return type.isIndex() ? IntegerType::get(type.g
 /// What the kernel does, or why tensor cores cannot do `product`.
 std::optional<std::string> fillOptions(Product &product, GroupedMatmulKernelOptions &options);
 
-/// The kernels for calls of up to `maxRows` rows, and their numbers. Dense products have no tile map.
+/// Tiles for how many rows, as the model or `tokenTile`, where it is not 0, says.
+std::vector<TileClass> chooseTiles(Product &product, const GroupedMatmulKernelOptions &options, int64_t tokenTile);
+
+/// The kernels for calls of up to `maxRows` rows, and their numbers. Dense and mapped products have none for the map.
 struct KernelClass {
   int64_t maxRows;
   GroupedMatmulKernelOptions options;

@@ -75,6 +75,33 @@ def CallHopperProductsPass : Pass<"moe-gpu-call-hopper-products", "::mlir::Modul
                            "::mlir::tensor::TensorDialect"];
 }
 
+def MapHopperTilesPass : Pass<"moe-gpu-map-hopper-tiles", "::mlir::ModuleOp"> {
+  let summary = "Write tile maps in the launch of the plan that they are made from";
+  let description = [{
+    Where all calls of a product's function are over the offsets of plans (`moe-gpu-lower-plans`), phases of the last
+    block of the plan's launch write the tile map that the call is handed, and the function's description says `mapped`:
+    it gets no kernel for that. Which tile a call has, the host computes from its number of rows as the function's code
+    will. Products over the same offsets with the same tiles share a map.
+
+    ```mlir
+    scf.parallel (%t, %s) = ... { ... } {launch.phase = array<i64: 0, 0>}
+    call @product_8x96x64(%rows, %w, %offsets, %own, %out) : ...
+    ```
+    becomes
+    ```mlir
+    scf.parallel (%t, %s) = ... { ... } {launch.phase = array<i64: 0, 0>}
+    scf.parallel (%e) = ... { ... memref.store %first, %starts[%e] ... } {launch.phase = array<i64: 0, 0>}
+    scf.parallel (%i) = ... { ... memref.store %expert, %map[%place] ... } {launch.phase = array<i64: 0, 0>}
+    call @product_8x96x64(%rows, %w, %offsets, %map, %out) : ...
+    ```
+  }];
+  let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
+  let options = [
+    Option<"tokenTile", "tile-n", "int64_t", "0",
+           "Tokens per tile: a multiple of 8 up to 256; 0 lets the model choose">
+  ];
+}
+
 def JoinHopperKernelsPass : Pass<"moe-gpu-join-hopper-kernels", "::mlir::ModuleOp"> {
   let summary = "Move the kernels of products to the module of all kernels";
   let description = [{
