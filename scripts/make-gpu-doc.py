@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 sys.path.insert(0, os.path.join(ROOT, "test", "Target", "Programs"))
@@ -28,6 +29,8 @@ SHOWN_BY = {
     "product_ExNxK_nT": "`test/GPU/Hopper/product-numbers.test`: its PTX on a modelled machine; its index arithmetic as code "
                         "of the CPU, `index-functions.test`",
     "product_ExNxK_nT_tiles": "the same two",
+    "*_plan": "`test/GPU/routing-blocks.test`: its PTX on a modelled machine, blocks arriving in any order; in the tests above, as "
+              "blocks of one thread on the CPU",
 }
 PTXAS_TABLE = "| kernels | number | registers | producer/consumer | shared memory | arrays | spilled |\n"
 PAGE = """# Programs for GPUs
@@ -61,15 +64,16 @@ of the function that is named like the system, and the tests that run its kernel
 {rows}
 ## What ran on the CPU, and what cannot
 
-The general kernels have no barrier, no shuffle and no shared memory: their threads do not know of each other. So the chip
-`host` compiles the same kernels, after they were mapped to blocks and threads, for the CPU, and a stand-in for the driver
-runs every thread of every launch, forwards, backwards and in disorder ([Testing](Testing.md#the-stand-in-driver)). All
-checkpoints run that way against the numbers of `transformers` (`test/Integration/NVPTX/models.test`, `more-models.test`), and
-all systems against their oracles, with every trap (the tests of that folder that are named above).
+The general kernels but those of plans have no barrier, no shuffle, no shared memory and no atomics: their threads do not know
+of each other. So the chip `host` compiles the same kernels, after they were mapped to blocks and threads, for the CPU, and a
+stand-in for the driver runs every thread of every launch, forwards, backwards and in disorder
+([Testing](Testing.md#the-stand-in-driver)). All checkpoints run that way against the numbers of `transformers`
+(`test/Integration/NVPTX/models.test`, `more-models.test`), and all systems against their oracles, with every trap (the tests
+of that folder that are named above).
 
 Not shown by it: what LLVM's NVPTX back end and ptxas make of them, races between threads that run at once, speed.
 
-These kernels cannot run so. What is modelled of them and what is not stands in
+These kernels cannot run so, thread by thread. What is modelled of them and what is not stands in
 [GPU](GPU.md#shown-without-a-device):
 
 | kernel | its threads share | shown instead by |
@@ -144,13 +148,14 @@ def table_of_cooperating(needs):
 def measure_all(build, ptxas):
     """Rows of checkpoints, of systems, what kernels need, and the report on those of checkpoints."""
     rows, needs, reports = {}, {}, []
-    with tempfile.TemporaryDirectory() as scratch:
-        for source in [*MODELS, *SYSTEMS]:
-            source = source.rstrip("/")
+    sources = [source.rstrip("/") for source in [*MODELS, *SYSTEMS]]
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(os.cpu_count()) as pool:
+        started = {source: pool.submit(programs.measure, os.path.join(build, "bin"),
+                                       os.path.join(scratch, programs.name_of(source)), source, LLVM,
+                                       ptxas if os.path.isdir(source) else None) for source in sources}
+        for source, measured in started.items():
+            rows[source], found, report = measured.result()
             print(programs.name_of(source), file=sys.stderr, flush=True)
-            is_model = os.path.isdir(source)
-            rows[source], found, report = programs.measure(
-                os.path.join(build, "bin"), os.path.join(scratch, "program"), source, LLVM, ptxas if is_model else None)
             for name, what in found.items():
                 needs.setdefault(name, set()).update(what)
             reports += report
