@@ -9,6 +9,7 @@
 #include "Architectures/Architectures.h"
 #include "moe/Dialect/MoE/IR/MoE.h"
 #include "moe/Import/Crash.h"
+#include "moe/Import/Extents.h"
 #include "moe/Import/Nesting.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -192,6 +193,7 @@ mlir::moe::importIR(StringRef path, StringRef weights, MLIRContext &context) {
       failed(checkDimIndices(**module)))
     return makeError(
         errors.take((path + ": expected MLIR text or bytecode").str()));
+  recordEqualExtents(**module);
   ImportedProgram program;
   program.module = std::move(*module);
   if (!weights.empty()) {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 
 using namespace moe::runtime;
 
@@ -162,7 +163,7 @@ static void checkInput(const moe_value_info &value, const std::string &what,
              shapeText(value.shape, value.rank));
   for (uint32_t i = 0; i < value.rank; ++i)
     if (tensor.shape[i] < 0 ||
-        (value.shape[i] != MOE_DYNAMIC && value.shape[i] != tensor.shape[i]))
+        (value.shape[i] > MOE_DYNAMIC && value.shape[i] != tensor.shape[i]))
       fail(MOE_INVALID_ARGUMENT,
            what + ": got shape " + shapeText(tensor.shape, tensor.rank) +
                ", expected " + shapeText(value.shape, value.rank));
@@ -179,7 +180,7 @@ static void checkInput(const moe_value_info &value, const std::string &what,
 static void checkRows(const Device &device, const moe_value_info &value,
                       const std::string &what, const moe_tensor &tensor) {
   int64_t most = device.program.max_tokens;
-  if (value.rank && value.shape[0] == MOE_DYNAMIC && tensor.shape[0] > most)
+  if (value.rank && value.shape[0] <= MOE_DYNAMIC && tensor.shape[0] > most)
     fail(MOE_INVALID_ARGUMENT,
          what + format(": got %lld rows, the program was compiled for at most "
                        "%lld at once; call it for fewer, or compile it with "
@@ -188,9 +189,42 @@ static void checkRows(const Device &device, const moe_value_info &value,
                        static_cast<long long>(most)));
 }
 
+/// Extents that the program takes to be equal, `inputs` being the data inputs.
+static void checkEqualExtents(const moe_function_info &function,
+                              const moe_tensor *inputs) {
+  struct First {
+    const moe_value_info *value;
+    uint32_t index;
+    int64_t extent;
+  };
+  std::map<int64_t, First> first;
+  for (uint32_t i = 0; i < function.num_inputs; ++i) {
+    const moe_value_info &value = function.inputs[i];
+    if (!isData(value))
+      continue;
+    const moe_tensor &tensor = *inputs++;
+    for (uint32_t d = 0; d < value.rank; ++d) {
+      if (value.shape[d] >= MOE_DYNAMIC)
+        continue;
+      First own{&value, i, tensor.shape[d]};
+      const First &other = first.try_emplace(value.shape[d], own).first->second;
+      if (other.extent != own.extent)
+        fail(MOE_INVALID_ARGUMENT,
+             "input " + quote(valueName(value, i)) + " of " +
+                 quote(function.name) + ": got shape " +
+                 shapeText(tensor.shape, tensor.rank) +
+                 format(", expected %lld where it has %lld, as input ",
+                        static_cast<long long>(other.extent),
+                        static_cast<long long>(own.extent)) +
+                 quote(valueName(*other.value, other.index)) + " has");
+    }
+  }
+}
+
 void moe::runtime::passInputs(moe_session &session,
                               const moe_function_info &function,
                               const moe_tensor *inputs) {
+  const moe_tensor *input = inputs;
   for (uint32_t i = 0; i < function.num_inputs; ++i) {
     const moe_value_info &value = function.inputs[i];
     if (value.role == MOE_ROLE_PARAMETERS) {
@@ -202,7 +236,7 @@ void moe::runtime::passInputs(moe_session &session,
            "function " + quote(function.name) +
                " has the state of a language model: use moe_session_forward, "
                "or --tokens");
-    const moe_tensor &tensor = *inputs++;
+    const moe_tensor &tensor = *input++;
     std::string what =
         "input " + quote(valueName(value, i)) + " of " + quote(function.name);
     checkInput(value, what, tensor);
@@ -217,6 +251,7 @@ void moe::runtime::passInputs(moe_session &session,
                         tensor.element_type, tensor.shape, tensor.rank))),
                tensor.shape, tensor.rank);
   }
+  checkEqualExtents(function, inputs);
 }
 
 /// Hands one result to the caller.
