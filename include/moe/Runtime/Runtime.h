@@ -115,8 +115,9 @@ typedef struct moe_session_options {
 } moe_session_options;
 
 /* Makes a session. `options` may be null. The first session of a device program loads the driver, finds a device
- * and moves the weights there; nothing is allocated on it unless weights and caches fit. On success *session is the
- * caller's, to be given to moe_session_destroy; on failure it is null and `message` holds the reason. Thread safe. */
+ * and moves the weights there; nothing is allocated on it unless weights, caches and the work space of a language model
+ * fit. On success *session is the caller's, to be given to moe_session_destroy; on failure it is null and `message` holds
+ * the reason. Thread safe. */
 MOE_API moe_status moe_session_create(moe_model *model, const moe_session_options *options, moe_session **session,
                                       char *message, size_t message_size);
 
