@@ -17,7 +17,6 @@ Features
   ptxas                                 NVIDIA's assembler is installed, as %ptxas
   sanitize                              our code was built with sanitizers
   cuda-header                           cuda.h is installed, in %cuda_include
-  ptxas                                 NVIDIA's assembler is installed, as %ptxas
 Parameters
   roundtrip=1                           moe-opt runs with --verify-roundtrip
 """
@@ -61,9 +60,6 @@ if os.path.exists(ptxas):
 cuda_include = "/usr/local/cuda/include"
 if os.path.exists(os.path.join(cuda_include, "cuda.h")):
     config.available_features.add("cuda-header")
-ptxas = "/usr/local/cuda/bin/ptxas"
-if os.path.exists(ptxas):
-    config.available_features.add("ptxas")
 if config.moe_sanitize:
     config.available_features.add("sanitize")
     llvm_config.with_environment("UBSAN_OPTIONS", "print_stacktrace=1:halt_on_error=1")
@@ -132,5 +128,4 @@ config.substitutions += [
     ("%moe_src", config.moe_source_dir),
     ("%moe_bin", tools_dir),
     ("%llvm_bin", config.llvm_tools_dir),
-    ("%ptxas", ptxas),
 ]

@@ -1,140 +1,164 @@
 #!/usr/bin/env python3
-"""The parts of run.sh that need numbers.
+"""The pieces that run.sh runs, one process each.
 
-pieces.py decode CASE                    how many tokens the case decodes
-pieces.py prefill CASE                   the lengths of its prompts
-pieces.py cut CASE TOKENS OUT.npy        a prompt of so many tokens
-pieces.py extend CASE BASE               the prompt and what BASE.ids says follows it, as BASE.longer.npy
-pieces.py check CASE BASE                compares; prints one line, and ends with 1 if something is wrong
-pieces.py table FOLDER RESULTS           all results as a table
-
-CASE is a folder with case.json: {"storage": "f32" or "bf16" (what products read), "layers", "decode",
-"prefill": [T...], "flops": {"T": operations of that prompt}, "bytes": {"T": bytes one token needs behind it}},
-ids.npy, and expected.npy, the logits of the first tokens from an implementation that shares nothing with the program.
+pieces.py list FOLDER RESULTS [--quick] [--only PATTERN]
+    Lines of "NAME INTERPRETER", for pieces without a result, in the order of what is worth most; those that failed
+    before come last. INTERPRETER is `python`, or `peers` for the one that may have torch.
+pieces.py run FOLDER RESULTS NAME [--quick] [--driver FILE] [--seconds N] [--repeats N] [--device cuda|cpu]
+    Prints the result as one JSON object. Ends with 1, and says why on standard error, if a number is wrong or a program
+    failed.
+FOLDER is what prepare.py made, RESULTS the folder of results.
 """
-import glob
+import argparse
+import fnmatch
 import json
 import os
-import statistics
 import sys
 
-import numpy as np
-
-# The bound of the integration tests: float32 against float32.
-F32_BOUND = 2e-5
-
-
-def bound(case):
-    """What max |difference| over max |logit| may be.
-
-    Products on bfloat16 round each operand that is not a weight to 8 bits, by at most 2^-9 of itself; four such
-    roundings lie one behind the other in a layer, independent of those of other layers. As random errors they add up to
-    2^-9 / sqrt(3) * sqrt(4 L) of the root mean square of the logits; the largest of thousands of differences is about
-    four of these, and the largest logit four root mean squares. Three times that is left: 4 * 2^-9 * sqrt(L)."""
-    return F32_BOUND if case["storage"] == "f32" else 4 * 2.0**-9 * case["layers"] ** 0.5
+# What --quick does: the answers that are worth most in ten minutes.
+QUICK = [
+    "probe", "bits", "load",
+    *(f"checkpoint.{name}.{arithmetic}" for arithmetic in ("f32", "bf16")
+      for name in ("mixtral", "qwen3_moe", "deepseek_v3", "gpt_oss")),
+    *(f"system.{name}" for name in ("ada-moe-null", "hmoe-ragged", "switch-top1", "moge-pangu", "dynamic-moe-topp",
+                                     "sparse-mixer-ec", "coe-chain", "olmoe-raw")),
+    "workload.W0.uniform", "workload.W1.uniform", "workload.W3.uniform", "workload.W3.zipf1", "workload.W5.uniform",
+]
 
 
-def read_case(folder):
-    with open(os.path.join(folder, "case.json")) as file:
-        return json.load(file)
+def parts(folder, kind):
+    """Names of the folders of one kind, those of FOLDER/kind."""
+    place = os.path.join(folder, kind)
+    return sorted(os.listdir(place)) if os.path.isdir(place) else []
 
 
-def prompt(folder):
-    return np.load(os.path.join(folder, "ids.npy"))
+def pieces(folder):
+    """All pieces of a prepared folder, in order."""
+    found = ["probe"]
+    if parts(folder, "kernels"):
+        found.append("bits")
+    found.append("load")
+    checkpoints = parts(folder, "checkpoints")
+    for arithmetic in ("f32", "bf16"):
+        found += [f"checkpoint.{name}" for name in checkpoints if name.endswith("." + arithmetic)]
+    found += [f"system.{name}" for name in parts(folder, "systems")]
+    found += [f"workload.{file.removesuffix('.safetensors')}" for file in parts(folder, "workloads/routing")]
+    found += [f"case.{name}" for name in parts(folder, "cases")]
+    if parts(folder, "kernels"):
+        found += ["kernels", "tiles"]
+    return found
 
 
-def decode(folder):
-    print(read_case(folder)["decode"])
+def chosen(folder, quick):
+    return [name for name in pieces(folder) if not quick or name in QUICK]
 
 
-def prefill(folder):
-    print(*read_case(folder)["prefill"])
+def waiting(folder, results, quick, only):
+    """Pieces that have no result yet; what failed before comes last."""
+    left = [name for name in chosen(folder, quick)
+            if fnmatch.fnmatch(name, only) and not os.path.exists(os.path.join(results, name + ".json"))]
+    return sorted(left, key=lambda name: os.path.exists(os.path.join(results, name + ".failed")))
 
 
-def cut(folder, tokens, out):
-    np.save(out, np.resize(prompt(folder), int(tokens)))  # repeated where it is too short
+def run_checkpoint(options, name):
+    from models import Model
+
+    scratch = os.path.join(options.results, "scratch")
+    return Model(os.path.join(options.folder, "checkpoints", name), scratch, options.driver, options.seconds).check()
 
 
-def generated(base):
-    with open(base + ".ids") as file:
-        return [int(word) for word in file.readline().split()]
+def run_case(options, name):
+    from models import Model
+
+    scratch = os.path.join(options.results, "scratch")
+    model = Model(os.path.join(options.folder, "cases", name), scratch, options.driver, options.seconds)
+    # What is wrong is not timed.
+    result = {**model.check(), "times": [model.time(tokens, options.repeats) for tokens in model.case["prefill"]],
+              "flops": model.case["flops"], "bytes": model.case["bytes"]}
+    print(model.profile(), file=sys.stderr)
+    return result
 
 
-def extend(folder, base):
-    # The last id was not fed back.
-    np.save(base + ".longer.npy", np.concatenate([prompt(folder), generated(base)[:-1]]).astype(np.int64))
+def run_system(options, name):
+    from check_systems import check
+
+    return check(os.path.join(options.folder, "systems", name), options.driver)
 
 
-def relative_error(got, want):
-    if got.shape != want.shape or not np.isfinite(got).all():
-        return float("inf")
-    return float(np.abs(got.astype(np.float64) - want).max() / np.abs(want).max())
+def run_workload(options, name):
+    from run_workload import run
+
+    return run(options, name)
 
 
-def check(folder, base):
-    case, ids, expected = read_case(folder), generated(base), np.load(os.path.join(folder, "expected.npy"))
-    ours, longer = np.load(base + ".logits.npy"), np.load(base + ".longer-logits.npy")
-    error = relative_error(ours[: len(expected)], expected)
-    # One token at a time against all at once: every choice that is clear must be the same.
-    rows = longer[len(ours) - 1:]
-    top = np.sort(rows, axis=1)[:, -2:]
-    clear = top[:, 1] - top[:, 0] > 2 * bound(case) * np.abs(rows).max()
-    wrong = [i for i, id in enumerate(ids) if clear[i] and rows[i].argmax() != id]
-    repeated = relative_error(longer[: len(ours)], ours)
-    first = f" (first: {wrong[0]})" if wrong else ""
-    print(f"max difference {error:.1e} of the largest logit over {len(expected)} tokens (bound {bound(case):.1e}), "
-          f"{len(ids)} greedy ids, {int(clear.sum())} of them clear, {len(wrong)} wrong{first}; "
-          f"same prompt in a longer one {repeated:.1e}")
-    # docs/Spec.md promises a `repeated` of 0; more is worth a look, but no reason to lose the device's time.
-    sys.exit(0 if max(error, repeated) <= bound(case) and not wrong else 1)
+def run_load(options, _):
+    from load import load
+
+    return load(options, chosen(options.folder, options.quick))
 
 
-def clocks(path):
-    """Median SM clock (MHz) and power (W) of a run; nothing where they were not sampled."""
-    samples = []
-    if os.path.exists(path):
-        with open(path) as file:
-            for line in file:
-                fields = [field.strip() for field in line.split(",")]
-                try:
-                    samples.append((float(fields[0]), float(fields[2])))
-                except (ValueError, IndexError):
-                    continue
-    if not samples:
-        return "", ""
-    return tuple(f"{statistics.median(values):.0f}" for values in zip(*samples))
+def run_probe(options, _):
+    from peers import probe
+
+    return probe(options.device)
 
 
-def last_json(path):
-    with open(path) as file:
-        return json.loads([line for line in file if line.startswith("{")][-1])
+def run_kernels(options, part):
+    from hopper import run
+
+    return run(part, os.path.join(options.folder, "kernels"), options.driver)
 
 
-def table(folder, results):
-    print("| case | device | prompt | prefill ms (spread) | TFLOP/s | decode ms/token (spread) | GB/s | SM MHz | W |")
-    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
-    for path in sorted(glob.glob(os.path.join(folder, "*", "case.json"))):
-        name = os.path.basename(os.path.dirname(path))
-        case = read_case(os.path.dirname(path))
-        for tokens in case["prefill"]:
-            file = os.path.join(results, f"{name}.{tokens}.json")
-            if not os.path.exists(file):
-                continue
-            run = last_json(file)
-            flops, size = case.get("flops", {}).get(str(tokens)), case.get("bytes", {}).get(str(tokens))
-            rate = f"{flops / run['prefill_ms'] / 1e9:.1f}" if flops else ""
-            bandwidth = f"{size / run['decode_ms_per_token'] / 1e6:.0f}" if size and run["decode_tokens"] else ""
-            print("|", " | ".join([
-                name, run.get("device", "CPU"), str(tokens), f"{run['prefill_ms']:.3f} ({run['prefill_spread']:.2f})",
-                rate, f"{run['decode_ms_per_token']:.4f} ({run['decode_spread']:.2f})", bandwidth,
-                *clocks(os.path.splitext(file)[0] + ".clocks")]), "|")
-        if os.path.exists(os.path.join(results, name + ".wrong")):
-            print(f"| {name} | | | WRONG RESULT | | | | | |")
+KINDS = {"checkpoint": run_checkpoint, "case": run_case, "system": run_system, "workload": run_workload,
+         "load": run_load, "probe": run_probe}
 
 
-COMMANDS = {function.__name__: function for function in (decode, prefill, cut, extend, check, table)}
+def run(options):
+    from program import device_name
+
+    kind, _, name = options.name.partition(".")
+    # Of the driver that programs load; there may be none, and peers may run where programs do not.
+    device = device_name(options.driver)
+    result = KINDS[kind](options, name) if kind in KINDS else run_kernels(options, options.name)
+    print(json.dumps({"device": device or "no CUDA driver", **result}))
+
+
+def end(what, error):
+    """On one line, which the table shows."""
+    sys.exit(f"{what}: " + "; ".join(line.strip() for line in str(error).splitlines()))
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    list_parser, run_parser = commands.add_parser("list"), commands.add_parser("run")
+    for command in (list_parser, run_parser):
+        command.add_argument("folder")
+        command.add_argument("results")
+        command.add_argument("--quick", action="store_true")
+    list_parser.add_argument("--only", default="*")
+    run_parser.add_argument("name")
+    run_parser.add_argument("--driver")
+    run_parser.add_argument("--seconds", type=int, default=300)
+    run_parser.add_argument("--repeats", type=int, default=0)
+    run_parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="where peers run")
+    options = parser.parse_args()
+    if options.command == "list":
+        for name in waiting(options.folder, options.results, options.quick, options.only):
+            print(name, "peers" if name.partition(".")[0] in ("probe", "workload") else "python")
+        return
+    import sources  # where the next one is
+    import harness
+    from models import ProgramFailed, WrongResult
+    from program import ProgramError
+
+    try:
+        run(options)
+    except (WrongResult, harness.Failure) as error:
+        end("WRONG RESULT", error)
+    except (ProgramFailed, ProgramError) as error:
+        end("failed", error)
+
 
 if __name__ == "__main__":
-    if len(sys.argv) < 3 or sys.argv[1] not in COMMANDS:
-        sys.exit(__doc__)
-    COMMANDS[sys.argv[1]](*sys.argv[2:])
+    main()

@@ -1,51 +1,63 @@
 #!/usr/bin/env bash
-# Checks and times prebuilt programs on the GPU of this machine. Needs bash, Python with NumPy, and the programs.
+# Checks and times prebuilt programs on the GPU of this machine, against what else it finds there. Needs bash, Python
+# with NumPy, and what prepare.py made; for peers, a Python with torch.
 #
-# run.sh FOLDER [--out FOLDER] [--driver FILE] [--minutes N] [--seconds N] [--repeats N] [--python PYTHON]
-#        [--only NAME]
-#     FOLDER holds one folder a case, as prepare.py makes them: program, program.weights, ids.npy, case.json, and what
-#     the results are compared with. A wrong result keeps a case from being timed; a slow one never does.
+# run.sh FOLDER [--quick] [--out FOLDER] [--minutes N] [--seconds N] [--repeats N] [--only PATTERN]
+#        [--python PYTHON] [--peers PYTHON] [--driver FILE] [--device cuda|cpu]
+#     --quick    the few pieces that say most, for ten minutes on a device
+#     --out      where results go (default FOLDER/results): a JSON file a piece, log.txt, table.md
+#     --minutes  after so many no further piece is begun (default 4); --seconds bounds one piece (default 300)
+#     --repeats  timed runs of programs and workloads (default: as many as half a second or a few seconds take)
+#     --peers    the Python of other implementations (default: that of --python)
+#     --driver FILE and --device cpu are for rehearsals: another CUDA driver, and peers on the CPU
 #
-# The work is cut into pieces of one process each. Every piece leaves a file in --out (default FOLDER/results), and one
-# that is there is not repeated: after --minutes (default 4) no further piece is begun, and the same command goes on
-# later. --seconds bounds a piece (default 200); --repeats is that of the programs' --bench. --driver FILE takes another
-# CUDA driver, for rehearsals.
+# Each piece is a process of its own (pieces.py lists them, in the order of what is worth most) and leaves a file. What
+# has one is not repeated, so the same command goes on where it stopped. A piece that is wrong or fails says so, in the
+# table too, stops no other, and is tried again last.
 set -u
 
 die() { echo "run.sh: $*" >&2; exit 2; }
 
 here=$(cd "$(dirname "$0")" && pwd)
-folder= out= driver=() repeats=() minutes=4 seconds=200 python=python3 only=
+folder= out= minutes=4 seconds=300 python=python3 peers= list=() run=()
 while [ $# -gt 0 ]; do
   case $1 in
-    --out | --driver | --minutes | --seconds | --repeats | --python | --only) [ $# -gt 1 ] || die "$1 needs a value" ;;&
+    --out | --minutes | --seconds | --repeats | --only | --python | --peers | --driver | --device)
+      [ $# -gt 1 ] || die "$1 needs a value" ;;&
+    --quick) list+=(--quick) run+=(--quick) ;;
     --out) out=$2; shift ;;
-    --driver) driver=(--driver "$2"); shift ;;
     --minutes) minutes=$2; shift ;;
     --seconds) seconds=$2; shift ;;
-    --repeats) repeats=(--repeats "$2"); shift ;;
+    --only) list+=(--only "$2"); shift ;;
     --python) python=$2; shift ;;
-    --only) only=$2; shift ;;
+    --peers) peers=$2; shift ;;
+    --repeats | --driver | --device) run+=("$1" "$2"); shift ;;
     -*) die "unknown option '$1'; the head of this file lists them" ;;
     *) [ -z "$folder" ] || die "one folder, got '$folder' and '$1'"; folder=$1 ;;
   esac
   shift
 done
-[ -d "$folder" ] || die "expected a folder of prepared cases, got '$folder'"
+[ -e "$folder/prepared.json" ] || die "expected a folder that prepare.py made, got '$folder'"
 out=${out:-$folder/results}
+peers=${peers:-$python}
 mkdir -p "$out" || exit 1
 log=$out/log.txt
 end=$((SECONDS + minutes * 60))
+query=clocks.sm,clocks.mem,power.draw,temperature.gpu,clocks_event_reasons.active
 
 note() { echo "$(date -u +%FT%TZ) $*" | tee -a "$log"; }
 
-# Samples clocks and power while a command runs, where the machine can tell them.
+# Clocks, power and temperature now, where the machine can tell them.
+state() {
+  nvidia-smi --query-gpu=$query --format=csv,noheader 2> /dev/null || echo 'no nvidia-smi: clocks and power unknown'
+}
+
+# Samples the same beside a command.
 with_clocks() {
   local samples=$1 sampler= status
   shift
   if command -v nvidia-smi > /dev/null; then
-    nvidia-smi --query-gpu=clocks.sm,clocks.mem,power.draw,temperature.gpu,clocks_event_reasons.active \
-      --format=csv,noheader,nounits -lms 200 > "$samples" 2> /dev/null &
+    nvidia-smi --query-gpu=$query --format=csv,noheader,nounits -lms 200 > "$samples" 2> /dev/null &
     sampler=$!
   fi
   timeout "$seconds" "$@"
@@ -57,70 +69,44 @@ with_clocks() {
   return $status
 }
 
-# One run of a case's program: its output to FILE, its errors to the log.
-program() {
-  local to=$1 case=$2 status
-  shift 2
-  with_clocks "${to%.*}.clocks" "$folder/$case/program" ${driver[@]+"${driver[@]}"} "$@" > "$to.part" 2>> "$log"
+# One piece by its interpreter: a result, or the reason why there is none.
+piece() {
+  local name=$1 interpreter=$2 to=$out/$1 status
+  note "$name: before: $(state)"
+  with_clocks "$to.clocks" "$interpreter" "$here/pieces.py" run "$folder" "$out" "$name" --seconds "$seconds" \
+    ${run[@]+"${run[@]}"} > "$to.part" 2> "$to.errors"
   status=$?
-  if [ $status -ne 0 ]; then
-    note "$case: status $status from: program ${driver[*]-} $*"
-    rm -f "$to.part"
-    return 1
+  cat "$to.errors" >> "$log"
+  if [ $status -eq 0 ]; then
+    tail -n 1 "$to.part" > "$to.json"
+    rm -f "$to.failed"
+    note "$name: $(cat "$to.json")"
+  else
+    [ $status -ne 124 ] || echo "failed: no end after $seconds s" >> "$to.errors"
+    tail -n 1 "$to.errors" > "$to.failed"
+    note "$name: status $status: $(cat "$to.failed")"
   fi
-  mv "$to.part" "$to"
+  note "$name: after: $(state)"
+  rm -f "$to.part" "$to.errors"
+  return $status
 }
 
-# Whether a piece is still to be done; counts those that have to wait.
-waiting=0
-due() {
-  [ ! -e "$1" ] || return 1
-  [ $SECONDS -lt $end ] && return 0
-  waiting=$((waiting + 1))
-  return 1
-}
-
-# Results against the reference, and decoding against one pass over the same tokens.
-check_case() {
-  local case=$1 steps=$2 base=$out/$1
-  due "$base.check" || return 0
-  local data=$folder/$case
-  program "$base.done" "$case" --tokens "$data/ids.npy" --logits "$base.logits.npy" || return 1
-  program "$base.ids" "$case" --tokens "$data/ids.npy" --generate "$steps" || return 1
-  "$python" "$here/pieces.py" extend "$data" "$base" || return 1
-  program "$base.done" "$case" --tokens "$base.longer.npy" --logits "$base.longer-logits.npy" || return 1
-  "$python" "$here/pieces.py" check "$data" "$base" > "$base.check.part" 2>> "$log" || {
-    note "$case: WRONG RESULT, not timed; $(tail -n 1 "$base.check.part")"
-    mv "$base.check.part" "$base.wrong"
-    return 1
-  }
-  mv "$base.check.part" "$base.check"
-  rm -f "$base".*.npy "$base.done" "$base.wrong"
-  note "$case: $(cat "$base.check")"
-}
-
-failed=0
-card=$(nvidia-smi --query-gpu=name,driver_version,power.limit --format=csv,noheader 2> /dev/null) || card='no nvidia-smi'
-note "begin: $(uname -n), $card"
-for path in "$folder"/*/case.json; do
-  [ -e "$path" ] || die "no */case.json in '$folder'"
-  case=$(basename "$(dirname "$path")")
-  [ -z "$only" ] || [ "$only" = "$case" ] || continue
-  steps=$("$python" "$here/pieces.py" decode "$folder/$case") || die "cannot read '$path'"
-  check_case "$case" "$steps" || { failed=1; continue; }
-  [ -e "$out/$case.check" ] || continue
-  for tokens in $("$python" "$here/pieces.py" prefill "$folder/$case"); do
-    due "$out/$case.$tokens.json" || continue
-    "$python" "$here/pieces.py" cut "$folder/$case" "$tokens" "$out/$case.$tokens.npy" || { failed=1; continue; }
-    program "$out/$case.$tokens.json" "$case" --tokens "$out/$case.$tokens.npy" --generate "$steps" --bench \
-      ${repeats[@]+"${repeats[@]}"} || failed=1
-    rm -f "$out/$case.$tokens.npy"
-  done
-  if due "$out/$case.profile"; then
-    note "$case: the time of each kernel over the prompt and one token:"
-    program "$out/$case.profile" "$case" --tokens "$folder/$case/ids.npy" --generate 2 --profile || failed=1
+failed=0 waiting=0
+card=$(nvidia-smi --query-gpu=name,driver_version,power.limit --format=csv,noheader 2> /dev/null) ||
+  card='no nvidia-smi'
+echo "$card" > "$out/card.txt"
+note "begin: $(uname -n), $card, prepared: $(tr -d '\n' < "$folder/prepared.json")"
+mapfile -t names < <("$python" "$here/pieces.py" list "$folder" "$out" ${list[@]+"${list[@]}"})
+for line in ${names[@]+"${names[@]}"}; do
+  if [ $SECONDS -ge $end ]; then
+    waiting=$((waiting + 1))
+    continue
   fi
+  read -r name which <<< "$line"
+  [ "$which" = peers ] && interpreter=$peers || interpreter=$python
+  piece "$name" "$interpreter" || failed=1
 done
-"$python" "$here/pieces.py" table "$folder" "$out" | tee "$out/table.md"
+rm -rf "$out/scratch"
+"$python" "$here/table.py" "$folder" "$out" | tee "$out/table.md"
 note "end: $waiting pieces wait$([ $waiting -eq 0 ] || echo ', run the same command again'), status $failed"
 exit $failed

@@ -72,6 +72,7 @@ public:
 private:
   enum Argument { tokens, positions, sequences, stop, firstCache };
 
+  void begin(StringRef part);
   DictionaryAttr describe(StringRef name);
   void buildFunction();
   Value number(int32_t value) { return arith::ConstantIntOp::create(b, b.getI32Type(), value); }
@@ -92,6 +93,14 @@ private:
   ImplicitLocOpBuilder b;
 };
 } // namespace
+
+/// What is built from here on is called `part`, and so are its kernels.
+void Step::begin(StringRef part) {
+  Location place = forward.getLoc();
+  if (auto named = dyn_cast<NameLoc>(place))
+    place = named.getChildLoc();
+  b.setLoc(NameLoc::get(b.getStringAttr(part), place));
+}
 
 DictionaryAttr Step::describe(StringRef name) {
   return b.getDictionaryAttr({b.getNamedAttr(MoEDialect::kNameAttr, b.getStringAttr(name)),
@@ -239,6 +248,7 @@ SmallVector<Value> Step::buildAdvance(Value fed, Value chosen) {
 
 void Step::build() {
   buildFunction();
+  begin("feed");
   SmallVector<Value> fed = buildFed();
   func::CallOp call = buildCall(fed[0], fed[1]);
   Value logits;
@@ -250,7 +260,10 @@ void Step::build() {
     else if (role == "cache")
       caches.push_back(result);
   }
-  SmallVector<Value> results = buildAdvance(fed[0], buildChoice(logits));
+  begin("choose");
+  Value chosen = buildChoice(logits);
+  begin("advance");
+  SmallVector<Value> results = buildAdvance(fed[0], chosen);
   llvm::append_range(results, caches);
   func::ReturnOp::create(b, results);
 }

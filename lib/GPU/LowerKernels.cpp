@@ -166,6 +166,15 @@ void Kernel::lowerForHost() {
   source.erase();
 }
 
+/// Buffers become pointers where a kernel is launched; one that is never launched may have some still.
+static LogicalResult checkParameters(gpu::GPUFuncOp kernel) {
+  for (Type type : kernel.getArgumentTypes())
+    if (!isa<LLVM::LLVMPointerType>(type) && !type.isIntOrFloat())
+      return kernel.emitError("expected a kernel to take pointers and numbers, got ")
+             << type << "; moe-gpu-kernel-parameters gives them to kernels that are launched";
+  return success();
+}
+
 namespace {
 struct LowerKernelsPass : moe::impl::LowerKernelsPassBase<LowerKernelsPass> {
   void runOnOperation() override {
@@ -177,6 +186,9 @@ struct LowerKernelsPass : moe::impl::LowerKernelsPassBase<LowerKernelsPass> {
       getOperation().emitError("expected 'moe.device' on the module to name the chip");
       return signalPassFailure();
     }
+    for (gpu::GPUFuncOp kernel : kernels)
+      if (failed(checkParameters(kernel)))
+        return signalPassFailure();
     for (gpu::GPUFuncOp kernel : kernels) {
       if (target.getChip() == "host")
         Kernel(kernel).lowerForHost();

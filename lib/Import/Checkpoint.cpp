@@ -29,9 +29,11 @@ std::string inFolder(StringRef folder, StringRef file) {
   return path.str().str();
 }
 
-/// Shards are plain files of the folder: no way out of it.
+/// Shards are plain files of the folder: no way out of it, and no longer than
+/// names of files are.
 bool isShardName(StringRef name) {
   return name.ends_with(".safetensors") && !name.starts_with(".") &&
+         name.size() <= 255 &&
          llvm::all_of(name, [](char c) {
            return llvm::isPrint(c) && c != '/' && c != '\\';
          });

@@ -8,6 +8,8 @@
 #include "moe/Import/Import.h"
 #include "Architectures/Architectures.h"
 #include "moe/Dialect/MoE/IR/MoE.h"
+#include "moe/Import/Crash.h"
+#include "moe/Import/Extents.h"
 #include "moe/Import/Nesting.h"
 
 #include "mlir/Dialect/Arith/IR/Arith.h"
@@ -18,7 +20,6 @@
 #include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/Verifier.h"
-#include "mlir/Parser/Parser.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
@@ -31,6 +32,26 @@ namespace {
 
 constexpr uint64_t kMaxConfigBytes = 16 << 20;
 constexpr uint64_t kMaxIRBytes = uint64_t(1) << 30;
+
+/// A diagnostic as one line, cut where it holds a whole program.
+std::string describe(Diagnostic &diagnostic) {
+  constexpr size_t kMaxShown = 400;
+  std::string message;
+  llvm::raw_string_ostream os(message);
+  if (auto location =
+          diagnostic.getLocation()->findInstanceOf<FileLineColLoc>())
+    os << location.getFilename().getValue() << ":" << location.getLine() << ":"
+       << location.getColumn() << ": ";
+  os << diagnostic.str();
+  for (Diagnostic &note : diagnostic.getNotes()) {
+    os << "; " << note.str();
+    break;
+  }
+  std::replace(message.begin(), message.end(), '\n', ' ');
+  if (message.size() > kMaxShown)
+    message.replace(kMaxShown, std::string::npos, "...");
+  return message;
+}
 
 /// Collects diagnostics while it lives; the first error becomes one line.
 class ErrorCollector {
@@ -48,40 +69,9 @@ public:
   }
 
 private:
-  static std::string describe(Diagnostic &diagnostic) {
-    std::string message;
-    llvm::raw_string_ostream os(message);
-    if (auto location =
-            diagnostic.getLocation()->findInstanceOf<FileLineColLoc>())
-      os << location.getFilename().getValue() << ":" << location.getLine()
-         << ":" << location.getColumn() << ": ";
-    os << diagnostic.str();
-    for (Diagnostic &note : diagnostic.getNotes()) {
-      os << "; " << note.str();
-      break;
-    }
-    std::replace(message.begin(), message.end(), '\n', ' ');
-    return message;
-  }
-
   std::string text;
   ScopedDiagnosticHandler handler;
 };
-
-/// Folds and analyses of MLIR read beyond the shape where an index is constant
-/// and out of range; its verifier leaves that to them.
-LogicalResult checkDimIndices(ModuleOp module) {
-  WalkResult walk = module.walk([](tensor::DimOp op) {
-    auto type = dyn_cast<RankedTensorType>(op.getSource().getType());
-    std::optional<int64_t> index = op.getConstantIndex();
-    if (!type || !index || (*index >= 0 && *index < type.getRank()))
-      return WalkResult::advance();
-    op.emitOpError() << "expected the index of a dimension of " << type
-                     << ", got " << *index;
-    return WalkResult::interrupt();
-  });
-  return failure(walk.wasInterrupted());
-}
 
 /// What to say about a folder whose model_type nobody knows.
 llvm::Error makeUnknownError(StringRef folder, const Twine &path,
@@ -192,17 +182,18 @@ mlir::moe::importIR(StringRef path, StringRef weights, MLIRContext &context) {
   sources->AddNewSourceBuffer(
       llvm::MemoryBuffer::getMemBufferCopy(*text, path), llvm::SMLoc());
   loadImportDialects(context);
-  llvm::Expected<OwningOpRef<ModuleOp>> module = parseGuarded(sources, context);
+  llvm::Expected<OwningOpRef<ModuleOp>> module =
+      parseGuarded(sources, context, [](Diagnostic &diagnostic) {
+        exitFailed(describe(diagnostic));
+      });
   if (!module)
     return makeError(path + ": " + llvm::toString(module.takeError()));
   ErrorCollector errors(context);
-  // What was refused is parsed again for the words.
-  if (!*module)
-    *module = parseSourceFile<ModuleOp>(sources, ParserConfig(&context));
   if (!*module || failed(verify(**module)) ||
       failed(checkDimIndices(**module)))
     return makeError(
         errors.take((path + ": expected MLIR text or bytecode").str()));
+  recordEqualExtents(**module);
   ImportedProgram program;
   program.module = std::move(*module);
   if (!weights.empty()) {

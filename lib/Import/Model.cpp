@@ -17,11 +17,13 @@ using namespace mlir::moe;
 using llvm::Twine;
 
 namespace {
+/// Cut where no tensor of a model has so many dimensions.
 std::string toText(ArrayRef<int64_t> shape) {
+  constexpr size_t kMaxShown = 8;
   std::string text = "[";
   llvm::raw_string_ostream os(text);
-  llvm::interleaveComma(shape, os);
-  os << "]";
+  llvm::interleaveComma(shape.take_front(kMaxShown), os);
+  os << (shape.size() > kMaxShown ? ", ...]" : "]");
   return text;
 }
 } // namespace

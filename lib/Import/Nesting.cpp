@@ -1,4 +1,4 @@
-//===- Nesting.cpp - How deep IR may be -----------------------------------===//
+//===- Nesting.cpp - What IR may be handed to passes ----------------------===//
 //
 // Text inside bytecode, and what a reader made of it, before anything that
 // recurses sees either.
@@ -7,9 +7,11 @@
 
 #include "moe/Import/Nesting.h"
 
+#include "moe/Import/Crash.h"
 #include "moe/Import/Text.h"
 
 #include "mlir/Bytecode/BytecodeReader.h"
+#include "mlir/Dialect/Tensor/IR/Tensor.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "mlir/Parser/Parser.h"
@@ -246,7 +248,8 @@ llvm::Error moe::checkNesting(Operation *op) {
 
 llvm::Expected<OwningOpRef<ModuleOp>>
 moe::parseGuarded(const std::shared_ptr<llvm::SourceMgr> &sources,
-                  MLIRContext &context) {
+                  MLIRContext &context,
+                  llvm::function_ref<void(Diagnostic &)> onError) {
   llvm::MemoryBufferRef source =
       *sources->getMemoryBuffer(sources->getMainFileID());
   if (llvm::Error error =
@@ -254,8 +257,12 @@ moe::parseGuarded(const std::shared_ptr<llvm::SourceMgr> &sources,
               ? BytecodeScanner(source.getBuffer()).scan()
               : scanNesting(source.getBuffer(), TextKind::mlir))
     return std::move(error);
-  ScopedDiagnosticHandler quiet(&context,
-                                [](Diagnostic &) { return success(); });
+  ParsingScope parsing(source.getBufferIdentifier());
+  ScopedDiagnosticHandler handler(&context, [&](Diagnostic &diagnostic) {
+    if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
+      onError(diagnostic);
+    return success();
+  });
   // The verifier recurses, so nothing is verified before the check.
   OwningOpRef<ModuleOp> module = parseSourceFile<ModuleOp>(
       sources, ParserConfig(&context, /*verifyAfterParse=*/false));
@@ -269,11 +276,15 @@ moe::parseGuarded(const std::shared_ptr<llvm::SourceMgr> &sources,
   return module;
 }
 
-llvm::Error moe::guardNesting(llvm::MemoryBufferRef source,
-                              MLIRContext &context) {
-  auto sources = std::make_shared<llvm::SourceMgr>();
-  sources->AddNewSourceBuffer(
-      llvm::MemoryBuffer::getMemBuffer(source, /*RequiresNullTerminator=*/false),
-      llvm::SMLoc());
-  return parseGuarded(sources, context).takeError();
+LogicalResult moe::checkDimIndices(ModuleOp module) {
+  WalkResult walk = module.walk([](tensor::DimOp op) {
+    auto type = dyn_cast<RankedTensorType>(op.getSource().getType());
+    std::optional<int64_t> index = op.getConstantIndex();
+    if (!type || !index || (*index >= 0 && *index < type.getRank()))
+      return WalkResult::advance();
+    op.emitOpError() << "expected the index of a dimension of " << type
+                     << ", got " << *index;
+    return WalkResult::interrupt();
+  });
+  return failure(walk.wasInterrupted());
 }

@@ -238,6 +238,8 @@ void moe::buildKernelsPipeline(OpPassManager &pm, const NVPTXOptions &options) {
   pm.addPass(createOutlineKernelsPass());
   // What kernels make anew and do not need.
   pm.addPass(createCanonicalizerPass());
+  // With all launches and buffers in place.
+  pm.addPass(createCheckTokensPass());
   pm.addPass(verifyStage("kernels"));
 }
 

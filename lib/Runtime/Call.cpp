@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 
 using namespace moe::runtime;
 
@@ -48,8 +49,7 @@ void moe::runtime::passParameters(moe_session &session, size_t argument) {
 void *moe::runtime::pass(moe_session &session, const void *data, size_t bytes) {
   if (!session.device)
     return const_cast<void *>(data);
-  constexpr size_t alignment = 256;
-  void *copy = session.workspace.allocate(bytes, alignment);
+  void *copy = session.workspace.allocate(bytes, inputAlignment);
   if (!copy)
     fail(MOE_OUT_OF_MEMORY,
          "no device memory for an input of " + bytesText(bytes));
@@ -163,7 +163,7 @@ static void checkInput(const moe_value_info &value, const std::string &what,
              shapeText(value.shape, value.rank));
   for (uint32_t i = 0; i < value.rank; ++i)
     if (tensor.shape[i] < 0 ||
-        (value.shape[i] != MOE_DYNAMIC && value.shape[i] != tensor.shape[i]))
+        (value.shape[i] > MOE_DYNAMIC && value.shape[i] != tensor.shape[i]))
       fail(MOE_INVALID_ARGUMENT,
            what + ": got shape " + shapeText(tensor.shape, tensor.rank) +
                ", expected " + shapeText(value.shape, value.rank));
@@ -180,7 +180,7 @@ static void checkInput(const moe_value_info &value, const std::string &what,
 static void checkRows(const Device &device, const moe_value_info &value,
                       const std::string &what, const moe_tensor &tensor) {
   int64_t most = device.program.max_tokens;
-  if (value.rank && value.shape[0] == MOE_DYNAMIC && tensor.shape[0] > most)
+  if (value.rank && value.shape[0] <= MOE_DYNAMIC && tensor.shape[0] > most)
     fail(MOE_INVALID_ARGUMENT,
          what + format(": got %lld rows, the program was compiled for at most "
                        "%lld at once; call it for fewer, or compile it with "
@@ -189,8 +189,42 @@ static void checkRows(const Device &device, const moe_value_info &value,
                        static_cast<long long>(most)));
 }
 
-static void passInputs(moe_session &session, const moe_function_info &function,
-                       const moe_tensor *inputs) {
+/// Extents that the program takes to be equal, `inputs` being the data inputs.
+static void checkEqualExtents(const moe_function_info &function,
+                              const moe_tensor *inputs) {
+  struct First {
+    const moe_value_info *value;
+    uint32_t index;
+    int64_t extent;
+  };
+  std::map<int64_t, First> first;
+  for (uint32_t i = 0; i < function.num_inputs; ++i) {
+    const moe_value_info &value = function.inputs[i];
+    if (!isData(value))
+      continue;
+    const moe_tensor &tensor = *inputs++;
+    for (uint32_t d = 0; d < value.rank; ++d) {
+      if (value.shape[d] >= MOE_DYNAMIC)
+        continue;
+      First own{&value, i, tensor.shape[d]};
+      const First &other = first.try_emplace(value.shape[d], own).first->second;
+      if (other.extent != own.extent)
+        fail(MOE_INVALID_ARGUMENT,
+             "input " + quote(valueName(value, i)) + " of " +
+                 quote(function.name) + ": got shape " +
+                 shapeText(tensor.shape, tensor.rank) +
+                 format(", expected %lld where it has %lld, as input ",
+                        static_cast<long long>(other.extent),
+                        static_cast<long long>(own.extent)) +
+                 quote(valueName(*other.value, other.index)) + " has");
+    }
+  }
+}
+
+void moe::runtime::passInputs(moe_session &session,
+                              const moe_function_info &function,
+                              const moe_tensor *inputs) {
+  const moe_tensor *input = inputs;
   for (uint32_t i = 0; i < function.num_inputs; ++i) {
     const moe_value_info &value = function.inputs[i];
     if (value.role == MOE_ROLE_PARAMETERS) {
@@ -202,7 +236,7 @@ static void passInputs(moe_session &session, const moe_function_info &function,
            "function " + quote(function.name) +
                " has the state of a language model: use moe_session_forward, "
                "or --tokens");
-    const moe_tensor &tensor = *inputs++;
+    const moe_tensor &tensor = *input++;
     std::string what =
         "input " + quote(valueName(value, i)) + " of " + quote(function.name);
     checkInput(value, what, tensor);
@@ -217,6 +251,7 @@ static void passInputs(moe_session &session, const moe_function_info &function,
                         tensor.element_type, tensor.shape, tensor.rank))),
                tensor.shape, tensor.rank);
   }
+  checkEqualExtents(function, inputs);
 }
 
 /// Hands one result to the caller.
@@ -258,38 +293,51 @@ static void giveOutput(moe_session &session, const moe_value_info &value,
   output = result;
 }
 
+void moe::runtime::giveOutputs(moe_session &session,
+                               const moe_function_info &function,
+                               moe_tensor *outputs) {
+  if (session.copies.size() < function.num_outputs)
+    session.copies.resize(function.num_outputs);
+  for (uint32_t i = 0; i < function.num_outputs; ++i)
+    if (isData(function.outputs[i]))
+      giveOutput(session, function.outputs[i],
+                 "output " + quote(valueName(function.outputs[i], i)) + " of " +
+                     quote(function.name),
+                 session.descriptors[function.num_inputs + i], i, *outputs++);
+  finish(session, function);
+}
+
+const moe_function_info &moe::runtime::requireFunction(
+    const moe_session &session, const char *function, const moe_tensor *inputs,
+    size_t numInputs, const moe_tensor *outputs, size_t numOutputs) {
+  const moe_program_info &program = *session.model->program;
+  const moe_function_info *found =
+      function ? findFunction(program, function) : nullptr;
+  if (!found)
+    fail(MOE_INVALID_ARGUMENT,
+         "no function " + quote(function ? function : "(null)"));
+  size_t wantedInputs = countData(found->inputs, found->num_inputs);
+  size_t wantedOutputs = countData(found->outputs, found->num_outputs);
+  if (numInputs != wantedInputs || numOutputs != wantedOutputs)
+    fail(MOE_INVALID_ARGUMENT,
+         format("'%s' got %zu inputs and %zu outputs, expected %zu and %zu",
+                found->name, numInputs, numOutputs, wantedInputs,
+                wantedOutputs));
+  if ((numInputs && !inputs) || (numOutputs && !outputs))
+    fail(MOE_INVALID_ARGUMENT, "inputs or outputs are null");
+  return *found;
+}
+
 moe_status moe_session_call(moe_session *session, const char *function,
                             const moe_tensor *inputs, size_t num_inputs,
                             moe_tensor *outputs, size_t num_outputs) {
   return call(session, [&] {
-    const moe_program_info &program = *session->model->program;
-    const moe_function_info *found =
-        function ? findFunction(program, function) : nullptr;
-    if (!found)
-      fail(MOE_INVALID_ARGUMENT,
-           "no function " + quote(function ? function : "(null)"));
-    size_t wantedInputs = countData(found->inputs, found->num_inputs);
-    size_t wantedOutputs = countData(found->outputs, found->num_outputs);
-    if (num_inputs != wantedInputs || num_outputs != wantedOutputs)
-      fail(MOE_INVALID_ARGUMENT,
-           format("'%s' got %zu inputs and %zu outputs, expected %zu and %zu",
-                  found->name, num_inputs, num_outputs, wantedInputs,
-                  wantedOutputs));
-    if ((num_inputs && !inputs) || (num_outputs && !outputs))
-      fail(MOE_INVALID_ARGUMENT, "inputs or outputs are null");
-    prepare(*session, *found);
-    passInputs(*session, *found, inputs);
-    if (session->copies.size() < found->num_outputs)
-      session->copies.resize(found->num_outputs);
-    enter(*session, *found);
-    finish(*session, *found);
-    moe_tensor *output = outputs;
-    for (uint32_t i = 0; i < found->num_outputs; ++i)
-      if (isData(found->outputs[i]))
-        giveOutput(*session, found->outputs[i],
-                   "output " + quote(valueName(found->outputs[i], i)) + " of " +
-                       quote(found->name),
-                   session->descriptors[found->num_inputs + i], i, *output++);
-    finish(*session, *found);
+    const moe_function_info &found = requireFunction(
+        *session, function, inputs, num_inputs, outputs, num_outputs);
+    prepare(*session, found);
+    passInputs(*session, found, inputs);
+    enter(*session, found);
+    finish(*session, found);
+    giveOutputs(*session, found, outputs);
   });
 }

@@ -50,6 +50,9 @@ void prepare(moe_session &session, const moe_function_info &function);
 void passIndex(moe_session &session, size_t argument, int64_t value);
 void passParameters(moe_session &session, size_t argument);
 
+/// Of copies of inputs on a device.
+constexpr size_t inputAlignment = 256;
+
 /// Where generated code reads these bytes: a copy on the device, or themselves.
 void *pass(moe_session &session, const void *data, size_t bytes);
 
@@ -59,6 +62,20 @@ void copyOut(moe_session &session, const moe_descriptor &descriptor,
 
 /// Waits for the device; throws if it failed in this call.
 void finish(moe_session &session, const moe_function_info &function);
+
+/// The function of this name, if a caller can give it so many tensors.
+const moe_function_info &
+requireFunction(const moe_session &session, const char *function,
+                const moe_tensor *inputs, size_t numInputs,
+                const moe_tensor *outputs, size_t numOutputs);
+
+/// Lays out the caller's tensors and the parameters.
+void passInputs(moe_session &session, const moe_function_info &function,
+                const moe_tensor *inputs);
+
+/// Hands the results to the caller.
+void giveOutputs(moe_session &session, const moe_function_info &function,
+                 moe_tensor *outputs);
 
 // --- Language models -----------------------------------------------------
 
@@ -71,6 +88,12 @@ struct TokenVectors {
   void *stop; ///< of a decode step
   int64_t count;
 };
+
+/// The work space that "forward" takes for as many tokens as are computed at
+/// once, with the logits of the last; the least there is if the program is
+/// something else. Runs the host code of a device program: it looks at no
+/// tensor, and launches nothing meanwhile.
+uint64_t measureForward(moe_session &session);
 
 /// Arguments of a function that takes the state of a language model.
 void passState(moe_session &session, const moe_function_info &function,

@@ -176,11 +176,12 @@ Device::Current::~Current() {
 
 // --- Memory --------------------------------------------------------------
 
-void Device::requireMemory(uint64_t weights, uint64_t caches) const {
+void Device::requireMemory(uint64_t weights, uint64_t caches,
+                           uint64_t work) const {
   size_t free = 0, total = 0;
   if (weightsMemory)
     weights = 0;
-  uint64_t needed = weights + caches + Workspace::firstChunk;
+  uint64_t needed = weights + caches + work;
   if (driver.cuMemGetInfo_v2(&free, &total) != success || needed <= free)
     return;
   std::string parts;
@@ -188,12 +189,14 @@ void Device::requireMemory(uint64_t weights, uint64_t caches) const {
     parts += bytesText(weights) + " for the weights, ";
   if (caches)
     parts += bytesText(caches) + " for the caches, ";
-  parts += bytesText(Workspace::firstChunk) + " of work space";
+  parts += bytesText(work) + " of work space";
   fail(MOE_OUT_OF_MEMORY,
        "the program needs " + bytesText(needed) + " of device memory (" +
            parts + "), but " + quote(deviceName) + " has " + bytesText(free) +
            " free of " + bytesText(total) +
-           (caches ? "; a smaller context needs less" : ""));
+           (caches ? "; a smaller context needs less, and so does a program "
+                     "compiled for fewer tokens at once (--max-tokens)"
+                   : ""));
 }
 
 void Device::loadWeights(const void *data, uint64_t size) {

@@ -39,9 +39,9 @@ public:
     Device *device;
   };
 
-  /// Throws unless weights that are not yet there, `caches` bytes, and the
-  /// first work space fit.
-  void requireMemory(uint64_t weights, uint64_t caches) const;
+  /// Throws unless weights that are not yet there, `caches` bytes, and `work`
+  /// bytes of work space fit.
+  void requireMemory(uint64_t weights, uint64_t caches, uint64_t work) const;
 
   /// Copies the weights to the device, unless that was done before.
   void loadWeights(const void *data, uint64_t size);
@@ -135,6 +135,12 @@ public:
   /// Memory of the host that the device copies to and from by itself.
   void *allocateHost(size_t bytes); ///< throws
   void freeHost(void *memory) noexcept;
+
+  /// Takes the time when all that was queued before is done; gives its number
+  /// among the times of this call.
+  size_t takeTime() noexcept;
+  /// Milliseconds between two of them; waits for all that is queued.
+  float between(size_t first, size_t second) noexcept;
 
   /// From now on launches are timed; collect adds their times to a profile.
   void timeLaunches() { timed = true; }

@@ -198,6 +198,21 @@ Event DeviceStream::recordEvent() {
   return bad ? nullptr : event;
 }
 
+size_t DeviceStream::takeTime() noexcept {
+  recordEvent();
+  return usedEvents - 1;
+}
+
+float DeviceStream::between(size_t first, size_t second) noexcept {
+  float milliseconds = 0;
+  synchronize();
+  if (error == success)
+    failed(device.driver.cuEventElapsedTime(&milliseconds, events[first],
+                                            events[second]),
+           "read a time");
+  return milliseconds;
+}
+
 void DeviceStream::collect(Profile &profile) noexcept {
   synchronize();
   for (size_t i = 0; error == success && i < timedKernels.size(); ++i) {

@@ -110,7 +110,7 @@ void moe_workspace_release(int64_t mark) { current().workspace.release(mark); }
 
 void moe_record_load(const int64_t *offsets, int64_t experts) {
   moe_session &session = current();
-  if (!session.recordLoad)
+  if (!session.recordLoad || session.workspace.isMeasuring())
     return;
   if (session.device) {
     session.offsets.resize(static_cast<size_t>(experts) + 1);
@@ -134,19 +134,20 @@ void moe_profile_end(const char *kernel) {
     session.profile.end(kernel);
 }
 
-/// The stream of a program for a device.
-static DeviceStream &currentStream() {
+/// The stream of a program for a device; null while work space is measured.
+static DeviceStream *currentStream() {
   moe_session &session = current();
   if (!session.device) {
     std::fputs("error: internal: a program without a device launches kernels\n",
                stderr);
     std::abort();
   }
-  return *session.stream;
+  return session.workspace.isMeasuring() ? nullptr : session.stream.get();
 }
 
 void moe_gpu_launch(uint32_t kernel, int64_t blocks, void **parameters) {
-  currentStream().launch(kernel, blocks, parameters);
+  if (DeviceStream *stream = currentStream())
+    stream->launch(kernel, blocks, parameters);
 }
 
 void *moe_gpu_ticket(void) { return currentStream().ticket(); }
@@ -155,6 +156,7 @@ void moe_gpu_tensor_map(void *map, void *memory, uint32_t element,
                         uint32_t rank, const uint64_t *sizes,
                         const uint64_t *strides, const uint32_t *box,
                         uint32_t swizzle) {
-  currentStream().encodeTensorMap(map, memory, element, rank, sizes, strides,
-                                  box, swizzle);
+  if (DeviceStream *stream = currentStream())
+    stream->encodeTensorMap(map, memory, element, rank, sizes, strides, box,
+                            swizzle);
 }

@@ -48,7 +48,7 @@ std::string moe::runtime::shapeText(const int64_t *shape, size_t rank) {
   for (size_t i = 0; i < rank; ++i) {
     if (i)
       result += ", ";
-    result += shape[i] == MOE_DYNAMIC ? "?" : std::to_string(shape[i]);
+    result += shape[i] <= MOE_DYNAMIC ? "?" : std::to_string(shape[i]);
   }
   return result + "]";
 }

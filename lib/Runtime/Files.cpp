@@ -56,6 +56,37 @@ void InputFile::read(void *data, uint64_t count, uint64_t offset) const {
   }
 }
 
+/// Whether two names lead to one place: to a file that exists, or that will.
+static bool isSameFile(const std::string &one, const std::string &other) {
+  struct stat first, second;
+  bool exists = !stat(one.c_str(), &first);
+  if (exists != !stat(other.c_str(), &second))
+    return false;
+  if (!exists)
+    return one == other;
+  return S_ISREG(first.st_mode) && first.st_dev == second.st_dev &&
+         first.st_ino == second.st_ino;
+}
+
+void moe::runtime::checkDistinct(std::vector<std::string> inputs,
+                                 const std::vector<std::string> &outputs) {
+  inputs.push_back("/proc/self/exe");
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (outputs[i].empty())
+      continue;
+    for (const std::string &input : inputs)
+      if (!input.empty() && isSameFile(input, outputs[i]))
+        fail(MOE_INVALID_ARGUMENT,
+             quote(outputs[i]) +
+                 " is in use by this run, expected another name for the output");
+    for (size_t j = 0; j < i; ++j)
+      if (!outputs[j].empty() && isSameFile(outputs[j], outputs[i]))
+        fail(MOE_INVALID_ARGUMENT,
+             quote(outputs[i]) +
+                 " is the name of two outputs, expected a name for each");
+  }
+}
+
 void OutputFile::failed(const char *action, int error) {
   fail(MOE_FILE_ERROR, std::string("cannot ") + action + " " + quote(name) +
                            ": " + systemText(error));

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace moe::runtime {
 
@@ -28,6 +29,11 @@ private:
   int descriptor = -1;
   uint64_t bytes = 0;
 };
+
+/// Fails if two outputs are one file, or one of them is an input or the program:
+/// it would take the other's place. Empty names and devices are passed over.
+void checkDistinct(std::vector<std::string> inputs,
+                   const std::vector<std::string> &outputs);
 
 /// A file under construction. It has no name until commit(), which puts it in
 /// place of an older file at once; without commit() nothing remains. A path

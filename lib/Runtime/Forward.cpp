@@ -141,6 +141,27 @@ void moe::runtime::forwardPiece(moe_session &session, const int32_t *tokens,
   }
 }
 
+uint64_t moe::runtime::measureForward(moe_session &session) {
+  const moe_program_info &program = *session.model->program;
+  if (!program.is_language_model)
+    return Workspace::firstChunk;
+  const moe_function_info &forward = *findFunction(program, "forward");
+  int64_t count =
+      std::min(session.piece, session.context * session.sequences);
+  Workspace &workspace = session.workspace;
+  workspace.beginMeasuring();
+  prepare(session, forward);
+  auto vector = [&] {
+    return workspace.allocate(static_cast<size_t>(count) * sizeof(int32_t),
+                              inputAlignment);
+  };
+  passState(session, forward, {vector(), vector(), vector(), nullptr, count},
+            count - 1);
+  enter(session, forward);
+  session.profile.clear();
+  return workspace.endMeasuring();
+}
+
 void moe::runtime::requireLanguageModel(const moe_session &session) {
   if (!session.model->program->is_language_model)
     fail(MOE_INVALID_ARGUMENT,

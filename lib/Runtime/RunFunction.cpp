@@ -117,6 +117,10 @@ void moe::runtime::runFunction(moe_model &model, const Options &options) {
          "--outputs is missing; the function gives " + listText(outputNames));
   std::vector<Tensor> inputs = readInputs(options.inputs, inputNames);
 
+  std::vector<std::string> read = options.inputs, written = options.outputs;
+  read.push_back(moe_model_weights_path(&model));
+  written.push_back(options.recordLoad);
+  checkDistinct(read, written);
   bool npy = false;
   std::deque<OutputFile> files;
   std::optional<OutputFile> load;

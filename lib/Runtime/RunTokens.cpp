@@ -211,6 +211,8 @@ void moe::runtime::runTokens(moe_model &model, const Options &options) {
     needed = std::max(needed, count + steps);
 
   // Outputs are opened first: what cannot be written should not be computed.
+  checkDistinct({options.tokens, moe_model_weights_path(&model)},
+                {options.logits, options.recordLoad});
   std::optional<OutputFile> logits, load;
   if (!options.logits.empty()) {
     if (options.logits.size() < 4 ||

@@ -1,7 +1,6 @@
 // Making and freeing sessions, and reading their statistics.
-#include "Error.h"
+#include "Call.h"
 #include "Generate.h"
-#include "Model.h"
 
 #include <algorithm>
 #include <memory>
@@ -57,10 +56,10 @@ static Device *openDevice(moe_model &model) {
 static void useDevice(moe_session &session, uint64_t caches) {
   Device &device = *session.device;
   const Weights &weights = session.model->weights;
-  device.requireMemory(weights.size(), caches);
-  device.loadWeights(weights.data(), weights.size());
   session.stream = std::make_unique<DeviceStream>(device);
   session.workspace.useDevice(&device);
+  device.requireMemory(weights.size(), caches, measureForward(session));
+  device.loadWeights(weights.data(), weights.size());
   if (session.profiled)
     session.stream->timeLaunches();
 }

@@ -39,12 +39,18 @@ Workspace::~Workspace() {
     freeMemory(device, chunk.memory, chunk.size);
 }
 
+static size_t roundUp(size_t bytes, size_t alignment) {
+  return (bytes + alignment - 1) & ~(alignment - 1);
+}
+
 void *Workspace::allocate(size_t bytes, size_t alignment) {
   if (bytes >= (size_t(1) << offsetBits) - hugePage)
     return nullptr;
   bytes = std::max<size_t>(bytes, 1);
+  if (measuring)
+    return measure(bytes, alignment);
   for (; current < chunks.size(); ++current, used = 0) {
-    size_t start = (used + alignment - 1) & ~(alignment - 1);
+    size_t start = roundUp(used, alignment);
     if (start <= chunks[current].size &&
         bytes <= chunks[current].size - start) {
       used = start + bytes;
@@ -71,20 +77,38 @@ static void *commitPages(size_t size) {
 bool Workspace::grow(size_t bytes) {
   if (chunks.size() == maxChunks)
     return false;
-  auto rounded = [](size_t size) {
-    return (size + hugePage - 1) & ~(hugePage - 1);
-  };
-  size_t size = rounded(std::max<size_t>({firstChunk, bytes, reserved()}));
+  size_t least = chunks.empty() ? sizeOfFirst() : reserved();
+  size_t size = roundUp(std::max(least, bytes), hugePage);
   void *memory = device ? device->allocate(size) : commitPages(size);
   // The memory of a device is what it is: what is left may still be enough.
   if (!memory && device) {
-    size = rounded(bytes);
+    size = roundUp(bytes, hugePage);
     memory = device->allocate(size);
   }
   if (!memory)
     return false;
   chunks.push_back({static_cast<char *>(memory), size});
   return true;
+}
+
+/// As one chunk would serve it, at addresses that nothing reads or writes.
+void *Workspace::measure(size_t bytes, size_t alignment) {
+  size_t start = roundUp(used, alignment);
+  if (bytes >= (size_t(1) << offsetBits) - hugePage - start)
+    return nullptr;
+  used = start + bytes;
+  most = std::max(most, used);
+  return reinterpret_cast<char *>(hugePage) + start;
+}
+
+uint64_t Workspace::endMeasuring() {
+  release(0);
+  measuring = false;
+  return sizeOfFirst();
+}
+
+size_t Workspace::sizeOfFirst() const {
+  return roundUp(std::max(firstChunk, most), hugePage);
 }
 
 int64_t Workspace::mark() const {

@@ -30,6 +30,16 @@ public:
   /// Takes chunks from here from now on; only before the first allocation.
   void useDevice(Device *from) { device = from; }
 
+  /// Until `endMeasuring`, hands out memory that is not there, to count it; only
+  /// before the first allocation.
+  void beginMeasuring() { measuring = true; }
+
+  /// Bytes of the first chunk, which from now on has room for all that was in
+  /// use at once.
+  uint64_t endMeasuring();
+
+  bool isMeasuring() const { return measuring; }
+
   /// Where the stack stands: the chunk in the upper bits, the offset in it in
   /// the lower ones.
   int64_t mark() const;
@@ -42,8 +52,11 @@ public:
   uint64_t reserved() const;
 
 private:
+  size_t sizeOfFirst() const;
+
   /// Appends a chunk of at least `bytes`; false if there is no memory.
   bool grow(size_t bytes);
+  void *measure(size_t bytes, size_t alignment);
 
   struct Chunk {
     char *memory;
@@ -52,6 +65,8 @@ private:
   std::vector<Chunk> chunks; ///< capacity reserved up front: never reallocates
   size_t current = 0;
   size_t used = 0;
+  bool measuring = false;
+  size_t most = 0; ///< measured
   Device *device = nullptr; ///< null: pages of the system
 };
 

@@ -33,9 +33,11 @@ llvm::Expected<std::string> OutputFiles::add(llvm::StringRef path, llvm::StringR
   // A rename would put a file in the place of a pipe or a device.
   if (!path.empty() && llvm::sys::fs::exists(path) && !llvm::sys::fs::is_regular_file(path))
     return llvm::createStringError("cannot write '" + path + "': expected a regular file or a new name");
+  // Linker and assembler would take what begins with a dash for an option, and with an @ for a file of options.
+  llvm::StringRef here = shown.starts_with("-") || shown.starts_with("@") ? "./" : "";
   llvm::SmallString<128> temporary;
   int fd;
-  if (std::error_code code = llvm::sys::fs::createUniqueFile(shown + ".tmp-%%%%%%%%", fd, temporary))
+  if (std::error_code code = llvm::sys::fs::createUniqueFile(here + shown + ".tmp-%%%%%%%%", fd, temporary))
     return makeFileError(shown, code);
   (void)llvm::sys::Process::SafelyCloseFileDescriptor(fd);
   llvm::sys::RemoveFileOnSignal(temporary);

@@ -36,7 +36,7 @@ private:
   llvm::Constant *text(StringRef value);
   llvm::Constant *array(ArrayRef<llvm::Constant *> elements);
   llvm::Constant *numbers(ArrayRef<int32_t> values);
-  llvm::Constant *extents(ArrayRef<int64_t> shape);
+  llvm::Constant *extents(ArrayRef<int64_t> shape, ArrayRef<int64_t> equal = {});
   llvm::Constant *buildValue(DictionaryAttr value);
   llvm::Constant *buildFunction(LLVM::LLVMFuncOp function, DictionaryAttr signature);
   llvm::Function *buildEntry(StringRef name, ArrayAttr inputs, ArrayAttr outputs);
@@ -117,10 +117,12 @@ llvm::Constant *Emitter::numbers(ArrayRef<int32_t> values) {
 }
 
 /// int64_t shape[MOE_MAX_RANK].
-llvm::Constant *Emitter::extents(ArrayRef<int64_t> shape) {
+llvm::Constant *Emitter::extents(ArrayRef<int64_t> shape, ArrayRef<int64_t> equal) {
   SmallVector<uint64_t, MOE_MAX_RANK> values(MOE_MAX_RANK, 0);
   for (auto [i, extent] : llvm::enumerate(shape))
-    values[i] = static_cast<uint64_t>(ShapedType::isDynamic(extent) ? MOE_DYNAMIC : extent);
+    values[i] = static_cast<uint64_t>(!ShapedType::isDynamic(extent) ? extent
+                                      : i < equal.size()             ? MOE_DYNAMIC - equal[i]
+                                                                     : MOE_DYNAMIC);
   return llvm::ConstantDataArray::get(context, ArrayRef<uint64_t>(values));
 }
 
@@ -136,9 +138,12 @@ llvm::Constant *Emitter::buildValue(DictionaryAttr value) {
   }
   auto shaped = dyn_cast<ShapedType>(type);
   auto window = value.getAs<IntegerAttr>("window");
+  auto equal = value.getAs<DenseI64ArrayAttr>("extents");
   return record({text(value.getAs<StringAttr>("name")), number32(*element),
                  number32(getRole(value.getAs<StringAttr>("role"))), number32(getRank(type)),
-                 number32(type.isIndex()), extents(shaped ? shaped.getShape() : ArrayRef<int64_t>()),
+                 number32(type.isIndex()),
+                 extents(shaped ? shaped.getShape() : ArrayRef<int64_t>(),
+                         equal ? equal.asArrayRef() : ArrayRef<int64_t>()),
                  number64(window ? window.getInt() : 0)});
 }
 

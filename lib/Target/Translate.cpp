@@ -77,7 +77,7 @@ static void hideSymbols(llvm::Module &module) {
 
 static void dropOurAttributes(LLVM::LLVMFuncOp function) {
   for (StringRef name : {StringRef(MoEDialect::kNameAttr), StringRef(MoEDialect::kRoleAttr),
-                         StringRef(MoEDialect::kWindowAttr)}) {
+                         StringRef(MoEDialect::kWindowAttr), StringRef(MoEDialect::kExtentsAttr)}) {
     for (unsigned i = 0; i < function.getNumArguments(); ++i)
       function.removeArgAttr(i, StringAttr::get(function.getContext(), name));
     for (unsigned i = 0; i < function.getNumResults(); ++i)

@@ -109,3 +109,26 @@ module attributes {gpu.container_module, moe.device = #moe.gpu<"host", maxTokens
     }
   }
 }
+
+// -----
+
+// Tests that what only launches take away is an error in a kernel that is never launched: buffers, and indices.
+module attributes {gpu.container_module, moe.device = #moe.gpu<"sm_90a", maxTokens = 8>} {
+  gpu.module @device {
+    // expected-error @below {{expected a kernel to take pointers and numbers, got 'memref<?xf32>'; moe-gpu-kernel-parameters gives them to kernels that are launched}}
+    gpu.func @never_launched(%a: !llvm.ptr, %x: memref<?xf32>) kernel {
+      gpu.return
+    }
+  }
+}
+
+// -----
+
+module attributes {gpu.container_module, moe.device = #moe.gpu<"host", maxTokens = 8>} {
+  gpu.module @device {
+    // expected-error @below {{expected a kernel to take pointers and numbers, got 'index'}}
+    gpu.func @never_launched(%x: index) kernel {
+      gpu.return
+    }
+  }
+}

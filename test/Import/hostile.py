@@ -279,6 +279,7 @@ entry_case("type_number", "tensor 'model.norm.weight': expected dtype (text)", d
 entry_case("type_absent", "tensor 'model.norm.weight': expected dtype (text)", dtype=None)
 entry_case("type_integer", "tensor 'model.norm.weight': expected F32, F16 or BF16, got I32", dtype="I32")
 entry_case("shape_other", "tensor 'model.norm.weight': expected shape [52], as config.json says, got [26, 2]", shape=[26, 2])
+entry_case("shape_of_many_dimensions", "got [1, 1, 1, 1, 1, 1, 1, 1, ...]", shape=[1] * 1000 + [52])
 entry_case("shape_negative", "expected whole numbers from 0", shape=[-52])
 entry_case("shape_fraction", "expected whole numbers from 0", shape=[52.5])
 entry_case("shape_overflows", "expected a shape of less than 2^63 bytes", shape=[2**62, 2**62])
@@ -332,7 +333,9 @@ def _(index):
     index["weight_map"]["model.norm.weight"] = 3
 
 
-for number, shard in enumerate(("../model.safetensors", "/etc/passwd", "..", "a/b.safetensors", "a\0.safetensors", ".safetensors")):
+SHARDS = ("../model.safetensors", "/etc/passwd", "..", "a/b.safetensors", "a\0.safetensors", ".safetensors",
+          "a" * 5000 + ".safetensors")
+for number, shard in enumerate(SHARDS):
 
     @index_case(f"shard_leaves_folder_{number}", "expected the name of a .safetensors file in the same folder")
     def _(index, shard=shard):
@@ -371,6 +374,14 @@ text_case("ir_chained_plus", "more than 4096 operators", "#m = affine_map<(d0) -
 text_case("ir_dimension_beyond", "input.mlir:3:8: 'tensor.dim' op expected the index of a dimension of 'tensor<4xf32>', got 1",
           "func.func @f(%x: tensor<4xf32>) -> index {\n  %i = arith.constant 1 : index\n  %d = tensor.dim %x, %i : tensor<4xf32>\n"
           "  return %d : index\n}\n")
+# A verifier that shows the whole operation.
+text_case("ir_long_message", "input.mlir:2:3: block with no terminator, has ", "func.func @f(%x: i32, %c: i1) {\n  scf.if %c {\n" +
+          "".join(f"    %y{i} = arith.addi %x, %x : i32\n" for i in range(99)) + "  }\n}\n")
+# The parser destroys the case before the use of its value. That value lies in so much memory that it is given back to
+# the system at once, and cannot be written to any more.
+text_case("ir_use_before_region", "input.mlir:6:3: custom op 'scf.index_switch' expected 'default'",
+          "func.func @f(%i: index) {\n  %y = arith.addi %x#0, %x#0 : i32\n  scf.index_switch %i\n  case 0 {\n    %x:20000 = "
+          "func.call @g() : () -> (" + ", ".join(["i32"] * 20000) + ") scf.yield }\n  return\n}\n")
 text_case("ir_invalid", "input.mlir:1:", "func.func @f() -> i32 { return }")
 
 

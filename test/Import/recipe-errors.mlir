@@ -84,6 +84,27 @@ ml_program.global private @w(#moe.panels<#moe.source<"a", tensor<4x4xf32>>, widt
 
 // -----
 
+// Tests that rows are there to be padded, and get no shorter.
+// expected-error @+1 {{expected a part with rows to pad, got 'tensor<f32>'}}
+ml_program.global private @w(#moe.pad<#moe.source<"a", tensor<f32>>, size = 8>) : tensor<8xf32>
+
+// -----
+
+// expected-error @+1 {{expected a part with rows to pad, got 'tensor<4x0xf32>'}}
+ml_program.global private @w(#moe.pad<#moe.source<"a", tensor<4x0xf32>>, size = 8>) : tensor<4x8xf32>
+
+// -----
+
+// expected-error @+1 {{expected a padded size of at least 4, got 3}}
+ml_program.global private @w(#moe.pad<#moe.source<"a", tensor<2x4xf32>>, size = 3>) : tensor<2x3xf32>
+
+// -----
+
+// expected-error @+1 {{expected a tensor of less than 2^63 bytes, got}}
+ml_program.global private @w(#moe.pad<#moe.source<"a", tensor<4x4xf32>>, size = 4611686018427387904>) : tensor<4x4xf32>
+
+// -----
+
 // Tests that the components of a bank have as many experts each.
 // expected-error @+1 {{expected 4 experts in each component, got 3 in component 1}}
 ml_program.global private @w(#moe.bank_recipe<[#moe.source<"a", tensor<4x2xf32>>, #moe.source<"b", tensor<3x2xf32>>]>) : !moe.bank<tensor<4x2xf32>, tensor<3x2xf32>>

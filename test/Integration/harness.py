@@ -138,6 +138,17 @@ def check_close(title, got, want, tolerance=TOLERANCE):
     return float(distance.max()) if distance.size else 0.0
 
 
+def check_numbers(title, got, want, tolerance, exact=False):
+    """Integers, what must be exact, infinities and NaN without any difference, the rest as check_close has it."""
+    if exact or want.dtype.kind in "iub" or not np.abs(want, where=np.isfinite(want), out=np.zeros(want.shape)).any():
+        check_equal(title, got, want.astype(got.dtype))
+        return 0.0
+    check_shape(title, got, want)
+    finite = np.isfinite(want)
+    check_equal(f"{title}, what is no number", np.where(finite, 0, got), np.where(finite, 0, want))
+    return check_close(title, np.where(finite, got, 0), np.where(finite, want, 0), tolerance)
+
+
 def main(test, usage):
     """Runs test(tools, scratch, arguments); turns what went wrong into one report and the exit status."""
     if len(sys.argv) < 3 or not os.path.isdir(sys.argv[1]):

@@ -209,6 +209,7 @@ STAGES = {
         ("cse", "nothing is computed twice", "device-tiled", Fewer(r" = ")),
         ("moe-gpu-outline-kernels", "kernels are launched", "device-tiled", Fails(CONTRACT)),
         ("canonicalize", "kernels hold nothing that they do not need", "device-tiled", Fewer(r" = arith\.")),
+        ("moe-gpu-check-tokens", "no grid is larger than CUDA takes", "many-tokens", Refused("a smaller --max-tokens")),
         ("moe-verify-stage", "a broken contract is noticed", "violation", Refused(CONTRACT)),
     ],
     "moe-nvptx": [
@@ -243,7 +244,8 @@ FILES = {
     "layer": os.path.join(TESTS, "Dialect", "MoE", "Transforms", "Inputs", "optimize-layer.mlir"),
     **{name: os.path.join(HERE, "Inputs", name + ".mlir")
        for name in ("violation", "coupled", "twice", "calls", "nested", "exponential", "poison", "scatter", "counted",
-                    "rotary", "rows", "on-chip", "greedy", "bf16-product", "planned-product", "product-call")},
+                     "rotary", "rows", "on-chip", "greedy", "bf16-product", "planned-product", "product-call",
+                     "many-tokens")},
 }
 MADE = {"optimized": ("moe-optimize", "layer"), "tiled": ("moe-tile", "optimized"), "plain": ("moe-reference", "layer"),
         "device-optimized": ("moe-nvptx-optimize", "layer"), "device-tiled": ("moe-nvptx-tile", "device-optimized"),

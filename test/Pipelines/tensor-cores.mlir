@@ -9,9 +9,9 @@
 // CHECK: %[[INIT:.+]] = memref.alloc(%{{.+}}) {{.*}} : memref<?x40xf32>
 // CHECK: %[[COPY:.+]] = memref.alloc(%{{.+}}) {{.*}} : memref<?x40xf32>
 // CHECK: gpu.launch_func {{.*}} %[[INIT]] : memref<?x40xf32>, %[[COPY]] : memref<?x40xf32>)
-// CHECK: call @product_1x40x64(%[[ROWS]], %{{.+}}, %{{.+}}, %{{.+}}, %[[COPY]])
+// CHECK: call @product_1x40x64(%[[ROWS]], %{{.+}}, %{{.+}}, %[[COPY]])
 // CHECK-NOT: gpu.launch_func
-// CHECK: call @product_1x40x64(%[[ROWS]], %{{.+}}, %{{.+}}, %{{.+}}, %[[INIT]])
+// CHECK: call @product_1x40x64(%[[ROWS]], %{{.+}}, %{{.+}}, %[[INIT]])
 // CHECK: return %[[COPY]], %[[INIT]]
 // CHECK: func.func private @product_1x40x64(
 // CHECK-NEXT: return{{$}}

@@ -323,6 +323,14 @@ static void testCalls(moe_model *model) {
   EXPECT(moe_session_call(session, "transpose", &matrix, 1, &turned, 1) ==
          MOE_OK);
   EXPECT(turned.shape[0] == 4 && ((const float *)turned.data)[1] == 4);
+#ifndef FAKE_DEVICE
+  float time;
+  moe_measurement how = {sizeof(how), 1, 0, 1, 0, &time};
+  EXPECT_ERROR(session,
+               moe_session_measure(session, "transpose", &matrix, 1, &turned, 1,
+                                   &how),
+               MOE_INVALID_ARGUMENT, "the program runs on the CPU");
+#endif
   EXPECT_ERROR(session, moe_session_call(session, "forward", NULL, 0, NULL, 0),
                MOE_INVALID_ARGUMENT, "use moe_session_forward");
   EXPECT(moe_session_destroy(session) == MOE_OK);

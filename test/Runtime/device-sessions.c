@@ -141,6 +141,42 @@ static void testCapture(void) {
   EXPECT(logged("release device 0 with 0 allocations") == 1);
 }
 
+/* One copy of the inputs, one capture, a replay and times for every run; or launches by the host each time. */
+static void testMeasure(void) {
+  moe_model *model = openModel();
+  moe_session *session = makeSession(model, 8);
+  float x[8] = {1, 2, 3, 4, 5, 6, 7, 8}, factor = 2, times[3] = {-1, -1, -1};
+  int64_t three = 3;
+  moe_tensor inputs[] = {{x, MOE_F32, 2, {2, 4}}, {&factor, MOE_F32, 0, {0}}, {&three, MOE_I64, 0, {0}}};
+  moe_tensor outputs[2] = {{0}};
+  moe_measurement how = {sizeof(how), 1, 2, 3, 1000, times};
+  int copies = logged("copy-in"), fills = logged("fill 00");
+  EXPECT(moe_session_measure(session, "scale", inputs, 3, outputs, 2, &how) == MOE_OK);
+  EXPECT(logged("begin capture") == 1 && logged("launch graph") == 5);
+  EXPECT(logged("fill 00") == fills + 3 && logged("copy-in") == copies + 2);
+  EXPECT(times[0] >= 0 && times[1] >= 0 && times[2] >= 0);
+  EXPECT(outputs[0].shape[0] == 2 && ((const float *)outputs[0].data)[7] == 48);
+  int launches = logged("launch scale");
+  how.graph = 0;
+  how.flush_bytes = 0;
+  EXPECT(moe_session_measure(session, "scale", inputs, 3, outputs, 2, &how) == MOE_OK);
+  EXPECT(logged("launch scale") == launches + 6 && logged("launch graph") == 5);
+  EXPECT(logged("fill 00") == fills + 3);
+  EXPECT(((const float *)outputs[0].data)[7] == 48);
+  how.runs = 0;
+  EXPECT_ERROR(session, moe_session_measure(session, "scale", inputs, 3, outputs, 2, &how), MOE_INVALID_ARGUMENT,
+               "at least 1 run");
+  how.runs = 3;
+  how.flush_bytes = 100000000;
+  EXPECT_ERROR(session, moe_session_measure(session, "scale", inputs, 3, outputs, 2, &how), MOE_OUT_OF_MEMORY,
+               "100.0 MB to empty caches");
+  how.struct_size = 8;
+  EXPECT_ERROR(session, moe_session_measure(session, "scale", inputs, 3, outputs, 2, &how), MOE_INVALID_ARGUMENT,
+               "sizeof(moe_measurement) = 40");
+  EXPECT(moe_session_destroy(session) == MOE_OK && moe_close(model) == MOE_OK);
+  EXPECT(logged("release device 0 with 0 allocations") == 1);
+}
+
 static void *generate(void *model) {
   moe_session *session = makeSession(model, 64);
   int32_t ids[60];
@@ -194,6 +230,7 @@ int main(int argc, char **argv) {
   run(testErrorsOfACall, "memory=60000000");
   run(testLost, "fail-launch=5");
   run(testCapture, "");
+  run(testMeasure, "memory=60000000");
   run(testThreads, "order=shuffle");
   return failures != 0;
 }

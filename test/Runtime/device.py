@@ -94,6 +94,24 @@ fails(program, rows, "input 'x' of 'scale': got 9 rows, the program was compiled
 lines = fails(program, generate + [4], "the program needs 8.4 MB of device memory (4160 bytes for the weights, 384 bytes "
               "for the caches, 8.4 MB of work space), but 'Stand-in 0' has 8.0 MB free", memory=8000000)
 check(count(lines, "alloc #") == 0 and count(lines, "with 0 allocations") == 1, "before", lines)
+# Work space is what the most tokens at once take, 8 here, found without launching anything; it is there in one piece.
+os.environ["FAKE_WIDE"] = "1"
+program.ids(list(range(1, 9)))
+work = 18 << 20
+result, lines = run(program, *logits, memory=4160 + 448 + work)
+check(result.returncode == 0, "measured work space", result)
+sizes = [line.split()[-1] for line in lines if "alloc #" in line]
+check(len(sizes) == 4 and sizes[-1] == str(work), "one chunk", sizes)
+os.remove(saved)
+lines = fails(program, logits, "the program needs 18.9 MB of device memory (4160 bytes for the weights, 448 bytes for the "
+              "caches, 18.9 MB of work space)", "--max-tokens", memory=4160 + 448 + work - 1)
+check(count(lines, "alloc #") == 0 and count(lines, " launch ") == 0, "before", lines)
+# A context of 3 positions has no more tokens than that.
+result, lines = run(program, "--tokens", program.ids(prompt), "--logits", saved, "--context", 3)
+check(result.returncode == 0 and count(lines, f" {8 << 20}") == 1, "tokens of the context", result, lines)
+os.remove(saved)
+del os.environ["FAKE_WIDE"]
+
 # Every allocation may fail, and leaves nothing behind.
 for number in range(1, 12):
     result, lines = run(program, *generate, 4, fail_alloc=number)

@@ -71,10 +71,12 @@ class System:
         if shapes:
             flags = [f"--weights={os.path.join(scratch, 'weights.safetensors')}"]
             safetensors.save(os.path.join(scratch, "weights.safetensors"), self.weights)
-        self.fast = harness.compile_program(tools, source, os.path.join(scratch, "fast", "program"),
-                                            [*flags, *fast_flags])
+        self.fast = self.compile_fast(tools, source, os.path.join(scratch, "fast", "program"), [*flags, *fast_flags])
         self.plain = harness.compile_program(
             tools, source, os.path.join(scratch, "plain", "program"), [*flags, "--moe-reference"])
+
+    def compile_fast(self, tools, source, path, flags):
+        return harness.compile_program(tools, source, path, flags)
 
     def rng(self):
         return np.random.default_rng(self.seed)
@@ -104,26 +106,21 @@ class System:
             made[name] = values.astype(np.float32)
         return made
 
+    def is_exact(self, name, exact):
+        return exact and name not in getattr(self.module, "ROUNDED", ())
+
     def run(self, inputs, function=None, exact=False, title=None):
         """Results by name of `function` (the system's own unless given), the same on both paths."""
         function = function or self.function
         fast, plain = (program.call(function, inputs) for program in (self.fast, self.plain))
         for name in fast:
-            alike = exact and name not in getattr(self.module, "ROUNDED", ())
-            self.compare(f"{title or function}, '{name}', fast path against reference path", fast[name], plain[name], alike)
+            self.compare(f"{title or function}, '{name}', fast path against reference path", fast[name], plain[name],
+                         self.is_exact(name, exact))
         return fast
 
     def compare(self, title, got, want, exact=False):
-        """Integers, what must be exact, infinities and NaN without any difference, the rest within the bound."""
-        want = np.asarray(want)
-        if exact or want.dtype.kind in "iub" or not np.abs(want, where=np.isfinite(want), out=np.zeros(want.shape)).any():
-            harness.check_equal(title, got, want.astype(got.dtype))
-            return
-        harness.check_shape(title, got, want)
-        finite = np.isfinite(want)
-        harness.check_equal(f"{title}, what is no number", np.where(finite, 0, got), np.where(finite, 0, want))
-        error = harness.check_close(title, np.where(finite, got, 0), np.where(finite, want, 0), self.bound)
-        self.worst = max(self.worst, error)
+        """As harness.check_numbers, within the system's bound."""
+        self.worst = max(self.worst, harness.check_numbers(title, got, np.asarray(want), self.bound, exact))
 
     def oracle(self, inputs):
         weights = {name: weight.astype(np.float64) for name, weight in self.weights.items()}
@@ -133,14 +130,19 @@ class System:
             return results
         return {self.results[self.function][0]: results}
 
+    def wants(self, got, inputs, exact):
+        """What the oracle says of each result: its name, the numbers, and whether they must be met to the digit."""
+        for name, want in self.oracle(inputs).items():
+            narrow = np.asarray(want).astype(got[name].dtype)
+            integers = bool(exact and (narrow == np.rint(narrow)).all() and (np.abs(narrow) < 2**24).all())
+            yield name, narrow if integers else np.asarray(want), integers
+
     def check(self, title, inputs, exact=False):
         """Runs the system and compares with the oracle; gives the results."""
         got = self.run(inputs, exact=exact, title=title)
-        for name, want in self.oracle(inputs).items():
-            narrow = np.asarray(want).astype(got[name].dtype)
-            integers = exact and (narrow == np.rint(narrow)).all() and (np.abs(narrow) < 2**24).all()
-            self.compare(f"{title}, '{name}', against the oracle", got[name], narrow if integers else want, integers)
-            self.exact += bool(integers)
+        for name, want, integers in self.wants(got, inputs, exact):
+            self.compare(f"{title}, '{name}', against the oracle", got[name], want, integers)
+            self.exact += integers
         self.compared += 1
         return got
 

@@ -40,14 +40,14 @@ struct Flags {
   cl::opt<std::string> chip{"chip", cl::value_desc("name"), cl::init("sm_90a"), cl::cat(getCategory()),
                             cl::desc("The GPU of --target=nvptx: sm_80, sm_90, sm_90a, sm_100, sm_100a, or host for "
                                      "tests without one (default sm_90a)")};
-  cl::opt<int64_t> maxTokens{"max-tokens", cl::value_desc("number"), cl::init(2048), cl::cat(getCategory()),
-                             cl::desc("The most tokens of one call of a program for a GPU (default 2048)")};
+  cl::opt<std::string> maxTokens{"max-tokens", cl::value_desc("number"), cl::init("2048"), cl::cat(getCategory()),
+                                 cl::desc("The most tokens of one call of a program for a GPU (default 2048)")};
   cl::opt<std::string> arithmetic{"arithmetic", cl::value_desc("type"), cl::init("bf16"), cl::cat(getCategory()),
-                                  cl::desc("How a GPU multiplies by weights stored in bf16: bf16, on tensor cores "
-                                           "where the chip is sm_90a, or f32 (default bf16)")};
-  cl::opt<int64_t> tokenTile{"tile-n", cl::value_desc("number"), cl::init(0), cl::cat(getCategory()),
-                             cl::desc("For developers: rows per tile of products on tensor cores, a multiple of 8 up "
-                                      "to 256 (default: by the number of rows)")};
+                                  cl::desc("How a GPU multiplies by weights stored in bf16: bf16, on the tensor cores of "
+                                           "sm_90a, or f32 (default bf16 for sm_90a, f32 for other chips)")};
+  cl::opt<std::string> tokenTile{"tile-n", cl::value_desc("number"), cl::init("0"), cl::cat(getCategory()),
+                                 cl::desc("For developers: rows per tile of products on tensor cores, a multiple of 8 "
+                                          "up to 256 (default: by the number of rows)")};
   cl::opt<std::string> emit{"emit", cl::value_desc("kind"), cl::init("exe"), cl::cat(getCategory()),
                                    cl::desc("What to write: exe, shared, obj, asm, llvm, moe, optimized or tiled; of a "
                                             "GPU's part ptx, cubin or kernels (default exe)")};
@@ -69,7 +69,8 @@ struct Flags {
   cl::opt<bool> printStages{"print-stages", cl::cat(getCategory()),
                             cl::desc("For developers: print the table of stages and exit (default off)")};
   cl::opt<bool> verbose{"verbose", cl::cat(getCategory()),
-                               cl::desc("Say how long each stage took, on standard error (default: on a terminal)")};
+                               cl::desc("Say how long each stage took, and which products are on tensor cores, on "
+                                        "standard error (default: on a terminal)")};
 };
 } // namespace
 
@@ -83,6 +84,13 @@ std::string getCompilerVersion() { return "moe-compile " MOE_VERSION " (LLVM " L
       c = '?';
   llvm::errs() << "moe-compile: error: " << line << '\n';
   exit(1);
+}
+
+static int64_t getNumber(const cl::opt<std::string> &flag) {
+  int64_t number;
+  if (llvm::StringRef(flag).getAsInteger(10, number))
+    fail("expected --" + flag.ArgStr + " to be a whole number, got '" + flag.getValue() + "'");
+  return number;
 }
 
 static std::string listStages(Target target) {
@@ -156,7 +164,7 @@ CompileOptions parseCommandLine(int argc, char **argv) {
     fail("unknown target '" + llvm::Twine(flags.target) + "', expected cpu or nvptx");
   options.target = *target;
   options.chip = flags.chip;
-  options.maxTokens = flags.maxTokens;
+  options.maxTokens = getNumber(flags.maxTokens);
   if (options.target == Target::CPU && (flags.chip.getNumOccurrences() || flags.maxTokens.getNumOccurrences()))
     fail("--chip and --max-tokens are for GPUs, expected them with --target=nvptx");
   if (options.target != Target::CPU && (flags.reference || !flags.forceClass.empty()))
@@ -165,10 +173,15 @@ CompileOptions parseCommandLine(int argc, char **argv) {
     fail("--arithmetic and --tile-n are for GPUs, expected them with --target=nvptx");
   if (!llvm::is_contained({"bf16", "f32"}, flags.arithmetic))
     fail("unknown type '" + llvm::Twine(flags.arithmetic.getValue()) + "' in --arithmetic, expected bf16 or f32");
-  if (flags.tokenTile < 0 || flags.tokenTile > 256 || flags.tokenTile % 8 != 0)
-    fail("expected --tile-n to be a multiple of 8 up to 256, got " + llvm::Twine(flags.tokenTile));
-  options.exact = flags.arithmetic == "f32";
-  options.tokenTile = flags.tokenTile;
+  options.tokenTile = getNumber(flags.tokenTile);
+  if (options.tokenTile < 0 || options.tokenTile > 256 || options.tokenTile % 8 != 0)
+    fail("expected --tile-n to be a multiple of 8 up to 256, got " + flags.tokenTile.getValue());
+  bool hasTensorCores = options.target == Target::NVPTX && options.chip == "sm_90a";
+  bool bf16Given = flags.arithmetic.getNumOccurrences() && flags.arithmetic == "bf16";
+  if (!hasTensorCores && (bf16Given || flags.tokenTile.getNumOccurrences()))
+    fail("no products on tensor cores for the chip '" + llvm::Twine(options.chip) +
+         "', expected --chip=sm_90a, or neither --arithmetic=bf16 nor --tile-n");
+  options.exact = !hasTensorCores || flags.arithmetic == "f32";
   if (!flags.loadProfile.empty())
     fail("--load-profile is not supported yet, expected to compile without it");
   if (!flags.forceClass.empty() && !llvm::is_contained(getKernelClasses(), flags.forceClass.getValue()))
@@ -192,5 +205,6 @@ CompileOptions parseCommandLine(int argc, char **argv) {
   options.reference = flags.reference;
   options.forceClass = flags.forceClass;
   options.verbose = flags.verbose || llvm::sys::Process::StandardErrIsDisplayed();
+  options.sayProducts = hasTensorCores && !options.exact && (bf16Given || options.verbose);
   return options;
 }

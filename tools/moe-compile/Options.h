@@ -20,6 +20,7 @@ struct CompileOptions {
   std::string chip;      ///< of the device, where the target has one
   int64_t maxTokens = 0; ///< of one call
   bool exact = false;    ///< f32 arithmetic on a device, whatever banks are stored in
+  bool sayProducts = false; ///< which products are on tensor cores
   int64_t tokenTile = 0; ///< the one tile of products on tensor cores, or 0
   std::string emit; ///< "exe", "shared", "obj", "asm", "llvm", "ptx", "cubin", or empty where IR of a stage is written
   const mlir::moe::Stage *lastStage = nullptr;

@@ -6,6 +6,7 @@
 
 #include "Header.h"
 #include "Options.h"
+#include "ProductCounts.h"
 #include "moe/Import/Crash.h"
 #include "moe/Import/Import.h"
 #include "moe/Import/PackWeights.h"
@@ -71,6 +72,7 @@ private:
   ProgramFacts facts;
   std::string identity; ///< what the build id stands for, besides the weights
   Clock clock;
+  ProductCounts products;
 };
 } // namespace
 
@@ -96,8 +98,7 @@ std::string Compiler::describeOptions() const {
   std::string text = "--cpu=" + options.cpu;
   if (options.target != Target::CPU)
     text = "--target=nvptx --chip=" + options.chip + " --max-tokens=" + std::to_string(options.maxTokens) + " " + text;
-  // Elsewhere there is no choice.
-  if (options.target != Target::CPU && options.chip == "sm_90a")
+  if (options.target != Target::CPU)
     text += options.exact ? " --arithmetic=f32" : " --arithmetic=bf16";
   if (options.tokenTile)
     text += " --tile-n=" + std::to_string(options.tokenTile);
@@ -287,6 +288,9 @@ llvm::Error Compiler::compile() {
   context.printOpOnDiagnostic(false);
   context.getDiagEngine().registerHandler(printDiagnostic);
 
+  if (options.sayProducts)
+    products.listen(context);
+
   llvm::Expected<CPUTargetAttr> target = resolveCPUTarget(&context, options.cpu);
   if (!target)
     return target.takeError();
@@ -314,6 +318,8 @@ llvm::Error Compiler::compile() {
         return error;
     ++number;
     clock.finish(stage.name);
+    if (&stage == getWeightsStage(options.target) && options.sayProducts)
+      llvm::errs() << "moe-compile: " << products.getLine() << '\n';
     if (&stage == getWeightsStage(options.target) && !options.emit.empty()) {
       // Recipes and offsets are final; afterwards the module is code.
       llvm::raw_string_ostream(identity) << facts.compiler << '\n' << facts.options << '\n' << *module;

@@ -17,31 +17,64 @@
 
 #include "mlir/Dialect/Linalg/TransformOps/DialectExtension.h"
 #include "mlir/Dialect/Transform/IR/TransformDialect.h"
+#include "mlir/IR/Diagnostics.h"
 #include "mlir/IR/DialectRegistry.h"
+#include "mlir/IR/Verifier.h"
 #include "mlir/InitAllPasses.h"
 #include "mlir/Support/FileUtilities.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/MemoryBuffer.h"
+#include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/ToolOutputFile.h"
 
 using namespace mlir;
 
-/// Reads the input and refuses what is nested so deep that parser or passes would overflow the stack; then runs the passes.
+/// Refuses what parser, verifier or folds do not stand; says so.
+static LogicalResult guard(const llvm::MemoryBuffer &input, StringRef inputFile, DialectRegistry &registry,
+                           const MlirOptMainConfig &config) {
+  MLIRContext scratch(registry);
+  scratch.allowUnregisteredDialects();
+  auto sources = std::make_shared<llvm::SourceMgr>();
+  sources->AddNewSourceBuffer(llvm::MemoryBuffer::getMemBuffer(input, /*RequiresNullTerminator=*/false), llvm::SMLoc());
+  SourceMgrDiagnosticHandler printer(*sources, &scratch);
+  // Tests expect errors, or have them in one part of many.
+  bool isTest = config.shouldVerifyDiagnostics() || !config.inputSplitMarker().empty();
+  llvm::Expected<OwningOpRef<ModuleOp>> module = moe::parseGuarded(sources, scratch, [&](Diagnostic &diagnostic) {
+    if (isTest)
+      return;
+    printer.emitDiagnostic(diagnostic.getLocation(), diagnostic.str(), diagnostic.getSeverity());
+    for (Diagnostic &note : diagnostic.getNotes())
+      printer.emitDiagnostic(note.getLocation(), note.str(), note.getSeverity());
+    moe::exitFailed();
+  });
+  if (!module) {
+    llvm::errs() << "moe-opt: error: " << inputFile << ": " << llvm::toString(module.takeError()) << '\n';
+    return failure();
+  }
+  if (isTest || !*module)
+    return success();
+  bool isValid;
+  {
+    // MlirOptMain verifies as well, and tells.
+    ScopedDiagnosticHandler quiet(&scratch, [](Diagnostic &) { return success(); });
+    isValid = succeeded(verify(**module));
+  }
+  return success(!isValid || succeeded(moe::checkDimIndices(**module)));
+}
+
+/// Reads the input, and runs the passes on what may be handed to them.
 static LogicalResult run(StringRef inputFile, StringRef outputFile, DialectRegistry &registry) {
   std::string error;
   std::unique_ptr<llvm::MemoryBuffer> input = openInputFile(inputFile, &error);
   std::unique_ptr<llvm::ToolOutputFile> output = input ? openOutputFile(outputFile, &error) : nullptr;
-  MLIRContext scratch(registry);
-  scratch.allowUnregisteredDialects();
-  if (input)
-    if (llvm::Error nesting = moe::guardNesting(*input, scratch))
-      error = (inputFile + ": " + llvm::toString(std::move(nesting))).str();
-  if (!error.empty()) {
+  if (!output) {
     llvm::errs() << "moe-opt: error: " << error << '\n';
     return failure();
   }
-  if (failed(MlirOptMain(output->os(), std::move(input), registry, MlirOptMainConfig::createFromCLOptions())))
+  MlirOptMainConfig config = MlirOptMainConfig::createFromCLOptions();
+  if (failed(guard(*input, inputFile, registry, config)) ||
+      failed(MlirOptMain(output->os(), std::move(input), registry, config)))
     return failure();
   output->keep();
   return success();

@@ -251,6 +251,23 @@ def OutlineKernelsPass : Pass<"moe-gpu-outline-kernels", "::mlir::ModuleOp"> {
                            "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect"];
 }
 
+def CheckTokensPass : Pass<"moe-gpu-check-tokens", "::mlir::ModuleOp"> {
+  let summary = "Refuse more tokens of a call than grids and buffers can hold";
+  let description = [{
+    The `maxTokens` of `moe.device` are the most rows of what public functions are given, except for caches and
+    parameters. From there on grids and buffers are followed through the arithmetic of the host and through calls. A
+    launch that could have more than 2^31 - 1 blocks, the most that CUDA takes, or a buffer that could have more than 2^47
+    bytes, is an error at the operation that the user wrote. What does not follow from the number of tokens is not
+    checked here; the runtime checks every launch and every allocation.
+
+    ```mlir
+    %n = memref.dim %x, %c0 : memref<?x4096xf32>
+    %elements = arith.muli %n, %c4096 : index
+    ```
+    With `maxTokens = 2147483647`, `%elements` is at most 2^43 - 4096, and a launch of a thread for each is an error.
+  }];
+}
+
 def KernelParametersPass : Pass<"moe-gpu-kernel-parameters", "::mlir::ModuleOp"> {
   let summary = "Pass buffers to kernels as pointers and the numbers that they need";
   let description = [{

@@ -33,7 +33,8 @@ llvm::Expected<ImportedProgram> importCheckpoint(llvm::StringRef folder,
                                                  MLIRContext &context);
 
 /// Reads a .mlir or .mlirbc file; `weights` names a safetensors file or is
-/// empty. Errors are one line.
+/// empty. Errors are one line. An error of the parser is said and ends the tool
+/// at once (see parseGuarded).
 llvm::Expected<ImportedProgram>
 importIR(llvm::StringRef path, llvm::StringRef weights, MLIRContext &context);
 

@@ -18,7 +18,8 @@ extern "C" {
 
 #define MOE_PROGRAM_VERSION 1u
 #define MOE_MAX_RANK 8
-#define MOE_DYNAMIC (-1) /* an extent known only when the function is called */
+#define MOE_DYNAMIC (-1) /* an extent known only when the function is called; of inputs also numbers below, each of
+                            which stands for one extent wherever it stands among the inputs of a function */
 
 typedef enum moe_element_type {
   MOE_F32 = 0, MOE_F16 = 1, MOE_BF16 = 2, MOE_I32 = 3, MOE_I64 = 4,
@@ -47,7 +48,7 @@ typedef struct moe_value_info {
   uint32_t role;         /* moe_role */
   uint32_t rank;
   uint32_t is_index;
-  int64_t shape[MOE_MAX_RANK]; /* MOE_DYNAMIC where not static */
+  int64_t shape[MOE_MAX_RANK]; /* MOE_DYNAMIC or less where not static */
   int64_t window; /* of a cache: 0, it has a row for every position; else a token sees at most this many
                      positions, itself included, and the cache is a ring as moe_ring_rows says */
 } moe_value_info;

@@ -115,8 +115,9 @@ typedef struct moe_session_options {
 } moe_session_options;
 
 /* Makes a session. `options` may be null. The first session of a device program loads the driver, finds a device
- * and moves the weights there; nothing is allocated on it unless weights and caches fit. On success *session is the
- * caller's, to be given to moe_session_destroy; on failure it is null and `message` holds the reason. Thread safe. */
+ * and moves the weights there; nothing is allocated on it unless weights, caches and the work space of a language model
+ * fit. On success *session is the caller's, to be given to moe_session_destroy; on failure it is null and `message` holds
+ * the reason. Thread safe. */
 MOE_API moe_status moe_session_create(moe_model *model, const moe_session_options *options, moe_session **session,
                                       char *message, size_t message_size);
 
@@ -167,6 +168,24 @@ MOE_API moe_status moe_session_reset(moe_session *session);
 MOE_API moe_status moe_session_call(moe_session *session, const char *function, const moe_tensor *inputs,
                                     size_t num_inputs, moe_tensor *outputs, size_t num_outputs);
 
+/* What to measure, and how. */
+typedef struct moe_measurement {
+  uint32_t struct_size;  /* sizeof(moe_measurement)                                                          */
+  uint32_t graph;        /* not 0: what the function launches is captured once and replayed; 0: the function's host
+                            code launches it each time, on an idle device                                    */
+  int64_t warmups;       /* runs before the first that is timed                                              */
+  int64_t runs;          /* timed runs, at least 1                                                           */
+  int64_t flush_bytes;   /* written before each run, so that nothing it reads is in a cache; 0: nothing      */
+  float *milliseconds;   /* [runs] receives the time of each, by the device's own clock                      */
+} moe_measurement;
+
+/* Runs a function of a device program again and again on the same inputs, and times what it does on the device: not
+ * the copies of inputs, which are made once, nor those of outputs, which are the last run's. All else is as for
+ * moe_session_call. Refused on the CPU, and in sessions with `record_load` or `profile`, which look at each run. */
+MOE_API moe_status moe_session_measure(moe_session *session, const char *function, const moe_tensor *inputs,
+                                       size_t num_inputs, moe_tensor *outputs, size_t num_outputs,
+                                       const moe_measurement *measurement);
+
 /* --- Statistics ----------------------------------------------------------------------------------------- */
 
 /* How many token rows each expert of one routing plan got, added up since the session began or since
@@ -207,6 +226,7 @@ MOE_API moe_status moe_session_clear(moe_session *session);
 MOE_ASSERT_SIZE(moe_open_options, 48);
 MOE_ASSERT_SIZE(moe_tensor, 80);
 MOE_ASSERT_SIZE(moe_session_options, 48);
+MOE_ASSERT_SIZE(moe_measurement, 40);
 MOE_ASSERT_SIZE(moe_load, 40);
 MOE_ASSERT_SIZE(moe_profile_entry, 24);
 MOE_ASSERT_SIZE(moe_descriptor, 152);

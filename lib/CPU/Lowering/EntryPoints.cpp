@@ -33,7 +33,7 @@ static bool isPassable(Type type) {
 
 static constexpr StringLiteral kPassable = "a tensor of rank 8 or less of i1, i8, i32, i64, f16, bf16, f32 or f64";
 
-/// {name, role, type} and, of a ring, {window} of one argument or result whose attributes are `attributes`.
+/// {name, role, type} and, where there are, {window} and {extents} of one argument or result whose attributes are `attributes`.
 static DictionaryAttr describe(Builder &builder, DictionaryAttr attributes, Type type, const Twine &fallback) {
   StringAttr name, role;
   if (attributes) {
@@ -50,6 +50,8 @@ static DictionaryAttr describe(Builder &builder, DictionaryAttr attributes, Type
   list.append("type", TypeAttr::get(type));
   if (Attribute window = attributes ? attributes.get(MoEDialect::kWindowAttr) : Attribute())
     list.append("window", window);
+  if (Attribute extents = attributes ? attributes.get(MoEDialect::kExtentsAttr) : Attribute())
+    list.append("extents", extents);
   return list.getDictionary(builder.getContext());
 }
 

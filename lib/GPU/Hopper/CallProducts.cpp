@@ -30,11 +30,16 @@ using namespace mlir;
 using namespace mlir::moe;
 using namespace mlir::moe::hopper;
 
+static constexpr llvm::StringLiteral kPass = "moe-gpu-call-hopper-products";
+
 //===----------------------------------------------------------------------===//
 // Which products
 //===----------------------------------------------------------------------===//
 
-static bool isStoredInBF16(Value bank) { return cast<BankType>(bank.getType()).getData().getElementType().isBF16(); }
+static bool isStoredIn16Bits(Value bank) {
+  Type element = cast<BankType>(bank.getType()).getData().getElementType();
+  return element.isBF16() || element.isF16();
+}
 
 /// Whether the product decides which experts are chosen: where scores are close, a rounding chooses others.
 static bool decidesRouting(GroupedMatmulOp op) {
@@ -61,10 +66,29 @@ static std::optional<std::string> findEpilogueObstacle(GroupedMatmulOp op) {
   return std::nullopt;
 }
 
+/// The number of rows, as the host knows it, where all rows are of one group; else null.
+static Value getDenseRows(GroupedMatmulOp op) {
+  auto ends = op.getOffsets().getDefiningOp<tensor::FromElementsOp>();
+  if (!ends || op.getGroups() != 1 || !matchPattern(ends.getElements()[0], m_Zero()))
+    return {};
+  Value rows = ends.getElements()[1];
+  bool known = rows.getDefiningOp<tensor::DimOp>() || matchPattern(rows, m_Constant());
+  return known && rows.getType().isIndex() ? rows : Value();
+}
+
+/// Rows of a call: those of its tokens, once for each slot of a plan.
+static int64_t getMaxRows(GroupedMatmulOp op, int64_t maxTokens) {
+  auto plan = op.getOffsets().getDefiningOp<PlanOp>();
+  return maxTokens * (plan ? std::max<int64_t>(1, plan.getSlots().getType().getDimSize(1)) : 1);
+}
+
 /// Why the general kernels run the product, or nothing.
-static std::optional<std::string> findProductObstacle(GroupedMatmulOp op) {
+static std::optional<std::string> findProductObstacle(GroupedMatmulOp op, int64_t maxRows) {
   auto bank = cast<BankType>(op.getBanks().front().getType());
   RankedTensorType data = bank.getData();
+  // Activations of large models exceed f16's largest number, 65504.
+  if (!data.getElementType().isBF16())
+    return "rows rounded to f16, as banks are stored, could overflow";
   if (op.getBanks().size() > 2)
     return "expected one or two banks";
   if (bank.getComponents().size() != 1 || data.getRank() != 3 || !data.hasStaticShape())
@@ -83,6 +107,10 @@ static std::optional<std::string> findProductObstacle(GroupedMatmulOp op) {
   // Those of a plan lie in the rows; nothing on the way checks others.
   if (op.getIndices() && !op.getIndices().getDefiningOp<PlanOp>())
     return "expected indices of a plan";
+  KernelShape shape{data.getDimSize(2), data.getDimSize(1), /*tokenTile=*/8, /*stages=*/1,
+                    int64_t(op.getBanks().size())};
+  if (std::optional<std::string> obstacle = findRowsObstacle(shape, data.getDimSize(0), maxRows))
+    return obstacle;
   if (decidesRouting(op))
     return "it decides which experts are chosen";
   return findEpilogueObstacle(op);
@@ -123,12 +151,15 @@ private:
 
 void ProductCalls::collect() {
   module.walk([&](GroupedMatmulOp op) {
-    if (!llvm::all_of(op.getBanks(), isStoredInBF16))
+    if (!llvm::all_of(op.getBanks(), isStoredIn16Bits))
       return;
-    if (std::optional<std::string> obstacle = findProductObstacle(op))
-      reportMissed(op, "moe-gpu-call-hopper-products", "not on tensor cores: " + *obstacle);
-    else
-      products.insert(op);
+    if (std::optional<std::string> obstacle = findProductObstacle(op, getMaxRows(op, maxTokens))) {
+      reportMissed(op, kPass, "not on tensor cores: " + *obstacle);
+      return;
+    }
+    remark::passed(op->getLoc(), remark::RemarkOpts::name(op->getName().getStringRef()).category(kPass))
+        << "on tensor cores";
+    products.insert(op);
   });
 }
 
@@ -214,16 +245,14 @@ FlatSymbolRefAttr ProductCalls::getEpilogue(GroupedMatmulOp op) {
 
 DictionaryAttr ProductCalls::describe(GroupedMatmulOp op) {
   Builder builder(module.getContext());
-  // Rows of a call: those of its tokens, once for each slot of a plan.
-  int64_t slots = 1;
-  if (auto plan = op.getOffsets().getDefiningOp<PlanOp>())
-    slots = std::max<int64_t>(1, plan.getSlots().getType().getDimSize(1));
   NamedAttrList entries;
   entries.append("banks", builder.getI64IntegerAttr(op.getBanks().size()));
   entries.append("vectors", builder.getI64IntegerAttr(op.getVectors().size()));
-  entries.append("max_rows", builder.getI64IntegerAttr(maxTokens * slots));
+  entries.append("max_rows", builder.getI64IntegerAttr(getMaxRows(op, maxTokens)));
   if (op.getIndices())
     entries.append("gathered", builder.getUnitAttr());
+  if (getDenseRows(op))
+    entries.append("dense", builder.getUnitAttr());
   if (op.hasEpilogue())
     entries.append("epilogue", getEpilogue(op));
   return entries.getDictionary(module.getContext());
@@ -239,8 +268,12 @@ func::FuncOp ProductCalls::buildFunction(GroupedMatmulOp op, ValueRange argument
   auto function = func::FuncOp::create(builder, module.getLoc(), name, type);
   function.setPrivate();
   function->setAttr(kProductAttr, description);
+  bool dense = description.contains("dense");
   for (unsigned index = 0; index < arguments.size(); ++index) {
-    StringRef access = index + 1 == arguments.size() ? "read-write" : index + 2 == arguments.size() ? "write" : "read";
+    if (arguments[index].getType().isIndex())
+      continue;
+    bool isOut = index + 1 == arguments.size(), isTileMap = index + 2 == arguments.size() && !dense;
+    StringRef access = isOut ? "read-write" : isTileMap ? "write" : "read";
     function.setArgAttr(index, bufferization::BufferizationDialect::kBufferAccessAttrName,
                         builder.getStringAttr(access));
   }
@@ -267,7 +300,10 @@ void ProductCalls::replace(GroupedMatmulOp op) {
     arguments.push_back(op.getIndices());
   llvm::append_range(arguments, op.getBanks());
   llvm::append_range(arguments, op.getVectors());
-  arguments.append({op.getOffsets(), buildTileMap(builder, op)});
+  if (Value count = getDenseRows(op))
+    arguments.push_back(count);
+  else
+    arguments.append({op.getOffsets(), buildTileMap(builder, op)});
   bool narrow = isReadInBF16(op);
   if (narrow)
     arguments.push_back(tensor::EmptyOp::create(

@@ -63,6 +63,18 @@ std::optional<std::string> hopper::findObstacle(const GroupedMatmulKernelOptions
   return std::nullopt;
 }
 
+std::optional<std::string> hopper::findRowsObstacle(const KernelShape &shape, int64_t experts, int64_t rows) {
+  // Steps of loops go a tile, or as many items as there are blocks, beyond the last.
+  constexpr uint64_t most = INT32_MAX - 1024;
+  // The smallest tiles are the most.
+  uint64_t tiles = llvm::divideCeil(uint64_t(rows), 8) + experts;
+  uint64_t items = llvm::SaturatingMultiply<uint64_t>(tiles, shape.getColumnTiles());
+  uint64_t pieces = llvm::SaturatingMultiply<uint64_t>(rows, llvm::divideCeil(shape.k, 8));
+  if (uint64_t(rows) <= most && items <= most && pieces <= UINT32_MAX)
+    return std::nullopt;
+  return "a call may have " + std::to_string(rows) + " rows, more than its kernels can count";
+}
+
 //===----------------------------------------------------------------------===//
 // The function
 //===----------------------------------------------------------------------===//
@@ -100,8 +112,10 @@ LLVM::LLVMFuncOp hopper::buildKernelFunction(OpBuilder &builder, gpu::GPUModuleO
 
 static SmallVector<Type> getParameters(MLIRContext *context, const GroupedMatmulKernelOptions &options, int64_t maps) {
   SmallVector<Type> parameters(maps, getPointer(context, 0));
-  // Tokens and indices, the tile map, vectors, the output.
-  parameters.append((options.gathered ? 2 : 0) + 1 + options.vectors.size() + 1, getPointer(context, 1));
+  Type pointer = getPointer(context, 1);
+  parameters.append(options.gathered ? 2 : 0, pointer);
+  parameters.push_back(options.dense ? IntegerType::get(context, 64) : pointer);
+  parameters.append(options.vectors.size() + 1, pointer);
   return parameters;
 }
 
@@ -119,7 +133,7 @@ static void takeParameters(KernelContext &kernel, ValueRange parameters) {
   } else {
     kernel.tokenMap = next();
   }
-  kernel.tileMap = next();
+  (kernel.options.dense ? kernel.rows : kernel.tileMap) = next();
   for (size_t vector = 0; vector < kernel.options.vectors.size(); ++vector)
     kernel.vectors.push_back(next());
   kernel.out = next();
@@ -154,7 +168,12 @@ static LogicalResult buildBody(const DeviceBuilder &d, KernelContext &kernel) {
   kernel.sharedAddress = LLVM::PtrToIntOp::create(d.b, d.loc, d.b.getI32Type(), kernel.shared);
   kernel.thread = d.bitAnd(thread, kWarpgroup - 1);
   buildBarriers(d, kernel, thread);
-  kernel.tiles = d.load(d.b.getI32Type(), kernel.tileMap, 16);
+  if (kernel.options.dense) {
+    kernel.rows = d.narrow(kernel.rows);
+    kernel.tiles = buildTilesOf(d, kernel.rows, kernel.shape.tokenTile);
+  } else {
+    kernel.tiles = d.load(d.b.getI32Type(), kernel.tileMap, 16);
+  }
   kernel.items = d.mul(kernel.tiles, kernel.shape.getColumnTiles());
   Value warpgroup = buildWarpgroup(d, thread);
   RegisterSplit registers = RegisterSplit::of(kernel.options);

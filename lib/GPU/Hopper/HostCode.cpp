@@ -39,6 +39,7 @@ private:
   Value array(Type element, ValueRange values);
   Value buildMap(unsigned argument, ArrayRef<int64_t> box);
   Value rows(unsigned argument);
+  Value productRows();
   void launch(StringRef kernel, int64_t number, Value blocks, ValueRange parameters);
   Value slot(Value value);
 
@@ -65,6 +66,13 @@ Value HostCode::rows(unsigned argument) {
   Value zero = arith::ConstantIndexOp::create(b, loc, 0);
   Value size = memref::DimOp::create(b, loc, product.function.getArgument(argument), zero);
   return arith::IndexCastOp::create(b, loc, b.getI64Type(), size);
+}
+
+/// Rows of the call.
+Value HostCode::productRows() {
+  if (!product.dense)
+    return rows(product.getOut());
+  return arith::IndexCastOp::create(b, loc, b.getI64Type(), product.function.getArgument(product.getRows()));
 }
 
 /// Numbers or pointers in memory, one after the other.
@@ -118,7 +126,7 @@ void HostCode::buildLaunches(const KernelClass &kernels) {
   const GroupedMatmulKernelOptions &options = kernels.options;
   KernelShape shape = KernelShape::of(options);
   Type i64 = b.getI64Type();
-  if (!product.mapped)
+  if (product.hasMapKernel())
     launch(kernels.mapName, kernels.mapNumber, constant(i64, 1),
            {slot(pointer(product.getOffsets())), slot(pointer(product.getTileMap()))});
   SmallVector<Value> parameters;
@@ -128,13 +136,15 @@ void HostCode::buildLaunches(const KernelClass &kernels) {
     parameters.append({slot(pointer(0)), slot(pointer(product.getIndices()))});
   else
     parameters.push_back(buildMap(0, {shape.tokenTile, kBlockDepth}));
-  parameters.push_back(slot(pointer(product.getTileMap())));
+  Value count = productRows();
+  parameters.push_back(slot(product.dense ? count : pointer(product.getTileMap())));
   for (int64_t vector = 0; vector < product.vectors; ++vector)
     parameters.push_back(slot(pointer(product.getVector(vector))));
   parameters.push_back(slot(pointer(product.getOut())));
   // The grid depends on the number of rows alone: as many blocks as tiles there can be, or as run at once.
-  Value tiles = arith::CeilDivUIOp::create(b, loc, rows(product.getOut()), constant(i64, shape.tokenTile));
-  tiles = arith::AddIOp::create(b, loc, tiles, constant(i64, product.getExperts()));
+  Value tiles = arith::CeilDivUIOp::create(b, loc, count, constant(i64, shape.tokenTile));
+  if (!product.dense)
+    tiles = arith::AddIOp::create(b, loc, tiles, constant(i64, product.getExperts()));
   Value items = arith::MulIOp::create(b, loc, tiles, constant(i64, shape.getColumnTiles()));
   Value blocks = arith::MinUIOp::create(b, loc, items, constant(i64, multiprocessors));
   launch(options.name, kernels.number, blocks, parameters);
@@ -145,7 +155,7 @@ void HostCode::buildChoice(ArrayRef<KernelClass> classes) {
   if (classes.size() == 1)
     return buildLaunches(classes.front());
   Value limit = constant(b.getI64Type(), classes.front().maxRows);
-  Value fits = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ule, rows(product.getOut()), limit);
+  Value fits = arith::CmpIOp::create(b, loc, arith::CmpIPredicate::ule, productRows(), limit);
   auto choice = scf::IfOp::create(b, loc, fits, /*withElseRegion=*/true);
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(choice.thenBlock());

@@ -21,7 +21,9 @@ struct KernelContext {
   SmallVector<Value> bankMaps;
   /// Gathered: pointers. Otherwise only the map of the tokens.
   Value tokens, indices, tokenMap;
-  Value tileMap, out;
+  /// One of them: the tile map, or the number of rows where they are dense.
+  Value tileMap, rows;
+  Value out;
   SmallVector<Value> vectors;
   /// Shared memory, as a pointer and as the 32-bit address that descriptors hold.
   Value shared, sharedAddress;

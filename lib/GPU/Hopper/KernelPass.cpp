@@ -32,7 +32,7 @@ struct HopperKernelPass : moe::impl::HopperKernelPassBase<HopperKernelPass> {
     builder.setInsertionPointToEnd(getOperation().getBody());
     auto module = gpu::GPUModuleOp::create(builder, getOperation().getLoc(), "kernels");
     hopper::TileMapKernelOptions map{"tile_map", experts, tokenTile, options.indexType};
-    if (failed(hopper::buildTileMapKernel(builder, module, map)) ||
+    if ((!dense && failed(hopper::buildTileMapKernel(builder, module, map))) ||
         failed(hopper::buildGroupedMatmulKernel(builder, module, options)))
       signalPassFailure();
   }
@@ -48,6 +48,7 @@ struct HopperKernelPass : moe::impl::HopperKernelPassBase<HopperKernelPass> {
     options.stages = stages;
     options.banks = banks;
     options.gathered = gathered;
+    options.dense = dense;
     options.tokenPitch = options.bankPitch = llvm::alignTo(uint64_t(k), 8);
     options.outPitch = outPitch ? outPitch : columns;
     options.outType = getFloat(outBits);

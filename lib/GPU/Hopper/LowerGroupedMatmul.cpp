@@ -69,6 +69,8 @@ private:
       return failure();
     SmallVector<KernelClass, 0> classes;
     if (!obstacle)
+      obstacle = findRowsObstacle(KernelShape::of(options), product.getExperts(), product.maxRows);
+    if (!obstacle)
       classes = choose(product, options);
     for (const KernelClass &kernels : classes)
       if (!obstacle)
@@ -129,21 +131,25 @@ private:
     OpBuilder builder = OpBuilder::atBlockEnd(getOperation().getBody());
     if (!module)
       module = gpu::GPUModuleOp::create(builder, getOperation().getLoc(), kKernelModule);
-    if (!product.mapped) {
-      kernels.mapName = kernels.options.name + "_tiles";
-      kernels.mapNumber = written++;
-      TileMapKernelOptions map{kernels.mapName, product.getExperts(), kernels.options.tokenTile,
-                               getWord(product.getType(product.getOffsets()).getElementType())};
-      FailureOr<LLVM::LLVMFuncOp> mapKernel = buildTileMapKernel(builder, module, map);
-      if (failed(mapKernel))
-        return failure();
-      describeKernel(*mapKernel, TileMapKernelOptions::kTileMapThreads, map.getSharedBytes());
-    }
+    if (product.hasMapKernel() && failed(writeTileMap(builder, product, kernels)))
+      return failure();
     kernels.number = written++;
     FailureOr<LLVM::LLVMFuncOp> kernel = buildGroupedMatmulKernel(builder, module, kernels.options);
     if (failed(kernel))
       return failure();
     describeKernel(*kernel, kThreads, KernelShape::of(kernels.options).getSharedBytes());
+    return success();
+  }
+
+  LogicalResult writeTileMap(OpBuilder &builder, Product &product, KernelClass &kernels) {
+    kernels.mapName = kernels.options.name + "_tiles";
+    kernels.mapNumber = written++;
+    TileMapKernelOptions map{kernels.mapName, product.getExperts(), kernels.options.tokenTile,
+                             getWord(product.getType(product.getOffsets()).getElementType())};
+    FailureOr<LLVM::LLVMFuncOp> kernel = buildTileMapKernel(builder, module, map);
+    if (failed(kernel))
+      return failure();
+    describeKernel(*kernel, TileMapKernelOptions::kTileMapThreads, map.getSharedBytes());
     return success();
   }
 

@@ -195,7 +195,7 @@ private:
     if (failed(product.read(function)))
       return failure();
     GroupedMatmulKernelOptions options;
-    if (fillOptions(product, options))
+    if (product.dense || fillOptions(product, options))
       return success();
     SmallVector<func::CallOp> calls;
     getOperation().walk([&](func::CallOp call) {

@@ -151,8 +151,18 @@ static SmallVector<Value> buildGatherStep(const DeviceBuilder &d, const KernelCo
   return {next.stage, next.parity, announce.getResult(0), announce.getResult(1)};
 }
 
+/// The number of rounds of a loop. LLVM unrolls one that it knows to be short, and then keeps the addresses of all
+/// rounds, for which the producer has no registers. What an instruction yields it does not know.
+static Value buildRounds(const DeviceBuilder &d, int64_t rounds) {
+  std::string text = "mov.b32 $0, " + std::to_string(rounds) + ";";
+  return LLVM::InlineAsmOp::create(d.b, d.loc, d.b.getI32Type(), ValueRange(), text, "=r", /*has_side_effects=*/false,
+                                   /*is_align_stack=*/false, LLVM::tailcallkind::TailCallKind::None,
+                                   LLVM::AsmDialectAttr(), ArrayAttr())
+      .getResult(0);
+}
+
 static void buildGatheringProducer(const DeviceBuilder &d, const KernelContext &kernel) {
-  Value depth = d.constant(kernel.shape.getDepthBlocks());
+  Value depth = buildRounds(d, kernel.shape.getDepthBlocks());
   Value zero = d.constant(0), one = d.constant(1);
   SmallVector<Value> state =
       buildWorkLoop(d, kernel, {zero, zero, zero, zero}, [&](const DeviceBuilder &item, const Work &work,

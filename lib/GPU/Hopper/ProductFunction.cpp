@@ -22,6 +22,7 @@ LogicalResult Product::read(func::FuncOp source) {
   banks = getCount("banks", 1);
   vectors = getCount("vectors", 0);
   gathered = attr.contains("gathered");
+  dense = attr.contains("dense");
   mapped = attr.contains(kMappedEntry);
   epilogue = attr.getAs<FlatSymbolRefAttr>("epilogue");
   auto rows = attr.getAs<FloatAttr>("rows_per_expert");
@@ -35,7 +36,8 @@ LogicalResult Product::read(func::FuncOp source) {
 LogicalResult Product::verify() {
   if (banks < 1 || vectors < 0 || function.getNumArguments() != getOut() + 1 || function.getNumResults() != 0)
     return function.emitError() << "expected tokens, " << (gathered ? "indices, " : "") << banks << " banks, "
-                                << vectors << " vectors, offsets, tile map and output as arguments, and no result";
+                                << vectors << " vectors, " << (dense ? "the number of rows" : "offsets, tile map")
+                                << " and output as arguments, and no result";
   auto expect = [&](unsigned argument, int64_t rank, StringRef what) -> LogicalResult {
     MemRefType type = getType(argument);
     if (type && type.getRank() == rank)
@@ -43,9 +45,12 @@ LogicalResult Product::verify() {
     return function.emitError() << "expected argument " << argument << ", the " << what << ", to be a memref of rank "
                                 << rank;
   };
-  if (failed(expect(0, 2, "tokens")) || failed(expect(getOffsets(), 1, "offsets")) ||
-      failed(expect(getTileMap(), 1, "tile map")) || failed(expect(getOut(), 2, "output")) ||
+  if (failed(expect(0, 2, "tokens")) || failed(expect(getOut(), 2, "output")) ||
       (gathered && failed(expect(getIndices(), 1, "indices"))))
+    return failure();
+  if (dense && !function.getArgumentTypes()[getRows()].isIndex())
+    return function.emitError() << "expected argument " << getRows() << ", the number of rows, to be an index";
+  if (!dense && (failed(expect(getOffsets(), 1, "offsets")) || failed(expect(getTileMap(), 1, "tile map"))))
     return failure();
   for (int64_t bank = 0; bank < banks; ++bank)
     if (failed(expect(getBank(bank), 3, "bank")))
@@ -53,6 +58,8 @@ LogicalResult Product::verify() {
   for (int64_t vector = 0; vector < vectors; ++vector)
     if (failed(expect(getVector(vector), 2, "vector")))
       return failure();
+  if (dense && getExperts() != 1)
+    return function.emitError() << "expected dense rows to be of one expert, got " << getExperts();
   return success();
 }
 
@@ -76,6 +83,7 @@ std::optional<std::string> hopper::fillOptions(Product &product, GroupedMatmulKe
   options.columns = out.getDimSize(1);
   options.banks = product.banks;
   options.gathered = product.gathered;
+  options.dense = product.dense;
   options.outType = out.getElementType();
   if (product.gathered)
     options.indexType = getWord(product.getType(product.getIndices()).getElementType());

@@ -23,7 +23,11 @@ constexpr llvm::StringLiteral kMappedEntry = "mapped";
 struct Product {
   func::FuncOp function;
   int64_t banks = 1, vectors = 0;
-  bool gathered = false, mapped = false;
+  bool gathered = false;
+  /// All rows are of one expert: their number stands in place of offsets and tile map.
+  bool dense = false;
+  /// The launch of the plan writes the tile map.
+  bool mapped = false;
   /// One of them is known: what an expert has on average, or what all experts have together at most.
   double rowsPerExpert = 0;
   int64_t maxRows = 0;
@@ -33,9 +37,11 @@ struct Product {
   unsigned getIndices() const { return 1; }
   unsigned getBank(int64_t bank) const { return 1 + gathered + bank; }
   unsigned getVector(int64_t vector) const { return getBank(banks) + vector; }
+  unsigned getRows() const { return getVector(vectors); }
   unsigned getOffsets() const { return getVector(vectors); }
   unsigned getTileMap() const { return getOffsets() + 1; }
-  unsigned getOut() const { return getTileMap() + 1; }
+  bool hasMapKernel() const { return !dense && !mapped; }
+  unsigned getOut() const { return dense ? getRows() + 1 : getTileMap() + 1; }
 
   MemRefType getType(unsigned argument) {
     return dyn_cast<MemRefType>(function.getArgumentTypes()[argument]);
@@ -58,7 +64,7 @@ std::optional<std::string> fillOptions(Product &product, GroupedMatmulKernelOpti
 /// Tiles for how many rows, as the model or `tokenTile`, where it is not 0, says.
 std::vector<TileClass> chooseTiles(Product &product, const GroupedMatmulKernelOptions &options, int64_t tokenTile);
 
-/// The kernels for calls of up to `maxRows` rows, and their numbers.
+/// The kernels for calls of up to `maxRows` rows, and their numbers. Dense and mapped products have none for the map.
 struct KernelClass {
   int64_t maxRows;
   GroupedMatmulKernelOptions options;

@@ -35,17 +35,24 @@ void hopper::buildArrive(const DeviceBuilder &d, Value barrier) {
   NVVM::MBarrierArriveOp::create(d.b, d.loc, d.b.getI64Type(), barrier, Value());
 }
 
+static Work buildWork(const DeviceBuilder &d, const KernelContext &kernel, Value number) {
+  WorkItem item = buildWorkItem(d, kernel.shape, kernel.options.raster, number, kernel.tiles);
+  if (kernel.options.dense) {
+    TileRows tile = buildTileRows(d, d.constant(0), kernel.rows, item.tile, kernel.shape.tokenTile);
+    return {d.constant(0), tile.first, tile.rows, item.column};
+  }
+  auto words = VectorType::get(4, d.b.getI32Type());
+  Value entry = d.load(words, d.address(kernel.tileMap, words, d.add(item.tile, 1)), 16);
+  auto word = [&](int64_t index) -> Value {
+    return LLVM::ExtractElementOp::create(d.b, d.loc, entry, d.constant(index));
+  };
+  return {word(0), word(1), word(2), item.column};
+}
+
 SmallVector<Value> hopper::buildWorkLoop(const DeviceBuilder &d, const KernelContext &kernel, ValueRange state,
                                          WorkBody body) {
-  auto words = VectorType::get(4, d.b.getI32Type());
   return d.loop(kernel.block, kernel.items, kernel.blocks, state,
                 [&](const DeviceBuilder &nested, Value number, ValueRange values) {
-                  WorkItem item = buildWorkItem(nested, kernel.shape, kernel.options.raster, number, kernel.tiles);
-                  Value place = nested.address(kernel.tileMap, words, nested.add(item.tile, 1));
-                  Value entry = nested.load(words, place, 16);
-                  auto word = [&](int64_t index) -> Value {
-                    return LLVM::ExtractElementOp::create(nested.b, nested.loc, entry, nested.constant(index));
-                  };
-                  return body(nested, Work{word(0), word(1), word(2), item.column}, values);
+                  return body(nested, buildWork(nested, kernel, number), values);
                 });
 }

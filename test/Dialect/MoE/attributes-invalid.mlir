@@ -21,6 +21,11 @@ func.func private @window_of_i32(tensor<?x?x2x4xf32> {moe.role = "cache", moe.wi
 
 // -----
 
+// expected-error @+1 {{expected 'moe.extents' to be numbers from 0 to 2147483647, array<i64: ...>; got array<i64: -1>}}
+func.func private @extents(tensor<?xf32> {moe.extents = array<i64: -1>})
+
+// -----
+
 // expected-error @+1 {{unknown attribute 'moe.colour' on an argument or a result}}
 func.func private @unknown_argument_attribute(tensor<?xi32> {moe.colour = "red"})
 

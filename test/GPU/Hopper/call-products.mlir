@@ -54,17 +54,41 @@ func.func @dense(%x: tensor<?x64xf32>, %a: !moe.bank<tensor<1x40x64xbf16>>, %b: 
   return %y, %z : tensor<?x40xf32>, tensor<?x40xf32>
 }
 
+// Tests that the number of rows stands for offsets and tile map where the offsets say that all rows are of one group, and
+// that others keep both.
+// CHECK-LABEL: func.func @all_rows(
+// CHECK-SAME: %[[X:[^:]+]]: tensor<?x64xf32>
+// CHECK: %[[ROWS:.+]] = linalg.generic
+// CHECK: %[[N:.+]] = tensor.dim %[[X]]
+// CHECK-NEXT: tensor.from_elements
+// CHECK-NOT: tensor.empty
+// CHECK: call @product_1x24x64(%[[ROWS]], %{{.+}}, %[[N]], %{{.+}})
+// CHECK: call @product_1x24x64_0(%[[ROWS]], %{{.+}}, %{{.+}}, %{{.+}}, %{{.+}})
+func.func @all_rows(%x: tensor<?x64xf32>, %a: !moe.bank<tensor<1x24x64xbf16>>, %m: index, %init: tensor<?x24xf32>)
+    -> (tensor<?x24xf32>, tensor<?x24xf32>) {
+  %c0 = arith.constant 0 : index
+  %n = tensor.dim %x, %c0 : tensor<?x64xf32>
+  %all = tensor.from_elements %c0, %n : tensor<2xindex>
+  %some = tensor.from_elements %c0, %m : tensor<2xindex>
+  %y = moe.grouped_matmul ins(%x : tensor<?x64xf32>) banks(%a : !moe.bank<tensor<1x24x64xbf16>>)
+    groups(%all : tensor<2xindex>) outs(%init : tensor<?x24xf32>) -> tensor<?x24xf32>
+  %z = moe.grouped_matmul ins(%x : tensor<?x64xf32>) banks(%a : !moe.bank<tensor<1x24x64xbf16>>)
+    groups(%some : tensor<2xindex>) outs(%init : tensor<?x24xf32>) -> tensor<?x24xf32>
+  return %y, %z : tensor<?x24xf32>, tensor<?x24xf32>
+}
+
 // Tests that a product that decides which experts are chosen keeps f32, and what else is left alone.
 // CHECK-LABEL: func.func @left(
 // CHECK-NOT: call
-// CHECK-COUNT-3: moe.grouped_matmul
+// CHECK-COUNT-4: moe.grouped_matmul
 // CHECK: return
+// MISSED-DAG: not on tensor cores: rows rounded to f16, as banks are stored, could overflow
 // MISSED-DAG: not on tensor cores: it decides which experts are chosen
 // MISSED-DAG: not on tensor cores: expected rows of banks to be a multiple of 16 bytes long, got K = 60
 // MISSED-DAG: not on tensor cores: 'math.log' has no form in an epilogue on tensor cores
 func.func @left(%x: tensor<?x64xf32>, %a: !moe.bank<tensor<1x8x64xbf16>>, %odd: tensor<?x60xf32>,
-    %b: !moe.bank<tensor<1x8x60xbf16>>, %offsets: tensor<2xindex>, %init: tensor<?x8xf32>)
-    -> (!moe.routing<? x 8, slots = 2>, tensor<?x8xf32>, tensor<?x8xf32>) {
+    %b: !moe.bank<tensor<1x8x60xbf16>>, %half: !moe.bank<tensor<1x8x64xf16>>, %offsets: tensor<2xindex>,
+    %init: tensor<?x8xf32>) -> (!moe.routing<? x 8, slots = 2>, tensor<?x8xf32>, tensor<?x8xf32>, tensor<?x8xf32>) {
   %scores = moe.grouped_matmul ins(%x : tensor<?x64xf32>) banks(%a : !moe.bank<tensor<1x8x64xbf16>>)
     groups(%offsets : tensor<2xindex>) outs(%init : tensor<?x8xf32>) -> tensor<?x8xf32>
   %routing = moe.select %scores policy(#moe.top_k<2>) score(#moe.softmax) normalize(#moe.sum_to_one) : tensor<?x8xf32> -> !moe.routing<? x 8, slots = 2>
@@ -76,7 +100,9 @@ func.func @left(%x: tensor<?x64xf32>, %a: !moe.bank<tensor<1x8x64xbf16>>, %odd: 
     %l = math.log %p : f32
     moe.yield %l : f32
   }
-  return %routing, %y, %z : !moe.routing<? x 8, slots = 2>, tensor<?x8xf32>, tensor<?x8xf32>
+  %f = moe.grouped_matmul ins(%x : tensor<?x64xf32>) banks(%half : !moe.bank<tensor<1x8x64xf16>>)
+    groups(%offsets : tensor<2xindex>) outs(%init : tensor<?x8xf32>) -> tensor<?x8xf32>
+  return %routing, %y, %z, %f : !moe.routing<? x 8, slots = 2>, tensor<?x8xf32>, tensor<?x8xf32>, tensor<?x8xf32>
 }
 
 // CHECK: func.func private @epilogue(%{{.+}}: f32, %{{.+}}: f32) -> f32 attributes {moe.keep_math} {
@@ -85,6 +111,8 @@ func.func @left(%x: tensor<?x64xf32>, %a: !moe.bank<tensor<1x8x64xbf16>>, %odd: 
 // CHECK-SAME: {hopper.grouped_matmul = {banks = 2 : i64, epilogue = @epilogue, gathered, max_rows = 200 : i64, vectors = 0 : i64}
 // CHECK-NEXT: return %[[OUT]]
 // CHECK: func.func private @product_1x40x64({{.*}} {hopper.grouped_matmul = {banks = 1 : i64, max_rows = 100 : i64, vectors = 0 : i64}}
+// CHECK: func.func private @product_1x24x64({{.*}} {bufferization.access = "read"}, %{{[^:]+}}: index, %{{[^:]+}}: tensor<?x24xf32> {bufferization.access = "read-write"})
+// CHECK-SAME: {hopper.grouped_matmul = {banks = 1 : i64, dense, max_rows = 100 : i64, vectors = 0 : i64}}
 }
 
 // -----

@@ -36,6 +36,8 @@ func.func private @up(memref<?x{K}xbf16>, memref<?xindex>, memref<{EXPERTS}x{COL
 func.func private @down(memref<?x{K}xbf16>, memref<{EXPERTS}x{COLUMNS}x{K}xbf16>, memref<{EXPERTS}x{COLUMNS}xf32>,
     memref<{EXPERTS + 1}xindex>, memref<?xi8>, memref<?x{COLUMNS}xf32>)
   attributes {{llvm.emit_c_interface, hopper.grouped_matmul = {{vectors = 1, epilogue = @plus, max_rows = {LARGEST}}}}}
+func.func private @project(memref<?x{K}xbf16>, memref<1x{COLUMNS}x{K}xbf16>, index, memref<?x{COLUMNS}xf32>)
+  attributes {{llvm.emit_c_interface, hopper.grouped_matmul = {{dense, max_rows = {LARGEST}}}}}
 """
 STUBS = """
 #include <stdint.h>
@@ -95,6 +97,7 @@ class Host:
         """Errors here cannot pass the host code: they are kept."""
         try:
             name, count, shared, threads = self.kernels[number]
+            # A number by value lies where an address would.
             values = [self.maps.get(parameters[i]) or ctypes.c_uint64.from_address(parameters[i]).value
                       for i in range(int(count))]
             self.launched.append((name, blocks))
@@ -105,7 +108,8 @@ class Host:
 
     def call(self, function, memory, arguments):
         self.memory, self.maps, self.launched, self.errors = memory, {}, [], []
-        self.library["_mlir_ciface_" + function](*[ctypes.byref(argument) for argument in arguments])
+        self.library["_mlir_ciface_" + function](*[
+            ctypes.c_int64(argument) if isinstance(argument, int) else ctypes.byref(argument) for argument in arguments])
         if self.errors:
             raise SystemExit(f"{function}: {self.errors}")
 
@@ -145,6 +149,21 @@ def check(host, function, rows, tile):
     print(f"{function} of {rows}: {tile} tokens a tile, every output as expected", flush=True)
 
 
+def check_dense(host, rows, tile):
+    """One launch, of no blocks for no rows."""
+    case = Case("project", [rows], k=K, columns=COLUMNS, **{"out-bits": 32})
+    data, memory = Data(case, seed=3), Memory()
+    out = np.full((max(rows, 1), COLUMNS), 0x7FC1, np.uint32)
+    tokens, bank = (descriptor(memory, bf16_bits(array)) for array in (data.tokens, data.banks[0]))
+    host.call("project", memory, [tokens, bank, rows, descriptor(memory, out)])
+    expected = [(f"project_n{tile}", min(132, -(-rows // tile)))]
+    out = out[:rows]
+    if host.launched != expected:
+        raise SystemExit(f"project of {rows}: launched {host.launched}, expected {expected}")
+    compare(case, data, True, out.view(np.float32).astype(np.float64), seed=3)
+    print(f"project of {rows}: {tile} tokens a tile, every output as expected", flush=True)
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         host = Host(folder)
@@ -152,6 +171,8 @@ def main():
             check(host, function, [1, 0, 0, 0], 8)
             check(host, function, [7, 0, 9, 2], 16)
             check(host, function, [70, 0, 130, 1], 64)
+        for rows, tile in (0, 8), (1, 8), (21, 32), (100, 128):
+            check_dense(host, rows, tile)
 
 
 if __name__ == "__main__":

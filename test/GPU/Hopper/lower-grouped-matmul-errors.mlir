@@ -27,6 +27,24 @@ func.func private @rank(memref<?x64xbf16>, memref<64x64xbf16>, memref<3xi32>, me
 
 // -----
 
+// expected-error@below {{expected argument 2, the number of rows, to be an index}}
+func.func private @dense_rows(memref<?x64xbf16>, memref<1x64x64xbf16>, memref<2xi32>, memref<?x64xf32>)
+  attributes {hopper.grouped_matmul = {dense, rows_per_expert = 1.0}}
+
+// -----
+
+// expected-error@below {{expected dense rows to be of one expert, got 2}}
+func.func private @dense_experts(memref<?x64xbf16>, memref<2x64x64xbf16>, index, memref<?x64xf32>)
+  attributes {hopper.grouped_matmul = {dense, rows_per_expert = 1.0}}
+
+// -----
+
+// expected-error@below {{expected tokens, 1 banks, 0 vectors, the number of rows and output as arguments, and no result}}
+func.func private @dense_arguments(memref<?x64xbf16>, memref<1x64x64xbf16>, memref<2xi32>, memref<?xi8>,
+    memref<?x64xf32>) attributes {hopper.grouped_matmul = {dense, rows_per_expert = 1.0}}
+
+// -----
+
 // expected-error@below {{no function @missing for the epilogue}}
 func.func private @epilogue(memref<?x64xbf16>, memref<2x64x64xbf16>, memref<3xi32>, memref<?xi8>, memref<?x64xf32>)
   attributes {hopper.grouped_matmul = {epilogue = @missing, rows_per_expert = 1.0}}

@@ -79,9 +79,25 @@ func.func private @plus(%x: f32, %b: f32) -> f32 {
 func.func private @any(memref<?x64xbf16>, memref<8x64x64xbf16>, memref<9xindex>, memref<?xi8>, memref<?x64xf32>)
   attributes {hopper.grouped_matmul = {max_rows = 32768}}
 
+// Tests that a dense product is one launch, of as many blocks as its rows have tiles; the rows are passed by value.
+// CHECK-LABEL: func.func private @dense(
+// CHECK-SAME: %[[ROWS:[^:]+]]: index, %{{[^:]+}}: memref<?x64xf32>)
+// CHECK-NOT: moe_gpu_launch
+// CHECK: %[[COUNT:.+]] = arith.index_cast %[[ROWS]] : index to i64
+// CHECK: llvm.store %[[COUNT]]
+// CHECK: %[[TILES:.+]] = arith.ceildivui %[[COUNT]]
+// CHECK: arith.muli %[[TILES]]
+// CHECK: call @moe_gpu_launch(%{{.+}}, %{{.+}}, %{{.+}}) {hopper.kernel = @moe_hopper::@dense_n{{[0-9]+}}}
+// CHECK-NOT: moe_gpu_launch
+// CHECK: return
+func.func private @dense(memref<?x64xbf16>, memref<1x64x64xbf16>, index, memref<?x64xf32>)
+  attributes {hopper.grouped_matmul = {dense, rows_per_expert = 24.0}}
+
 // CHECK-LABEL: gpu.module @moe_hopper
 // CHECK: llvm.func @up_n{{[0-9]+}}_tiles(
 // CHECK: llvm.func @up_n{{[0-9]+}}(
 // CHECK: llvm.func @down_n{{[0-9]+}}_tiles(
 // CHECK: llvm.func @down_n{{[0-9]+}}(
+// CHECK-NOT: llvm.func @dense_n{{[0-9]+}}_tiles(
+// CHECK: llvm.func @dense_n{{[0-9]+}}({{.*}}%{{[^:]+}}: i64, %{{[^:]+}}: !llvm.ptr<1>)
 // FIXED: llvm.func @up_n64({{.+}} hopper.kernel = {parameters = 6 : i64, shared_bytes = 201856 : i64, threads = 384 : i64}

@@ -54,7 +54,8 @@ class Case:
 
     def __init__(self, name, rows, epilogue=None, **options):
         self.name, self.rows, self.epilogue = name, rows, epilogue
-        self.options = {"k": 64, "columns": 64, "tile-n": 8, "stages": 4, "banks": 1, "gathered": 0, "out-bits": 16}
+        self.options = {"k": 64, "columns": 64, "tile-n": 8, "stages": 4, "banks": 1, "gathered": 0, "dense": 0,
+                        "out-bits": 16}
         self.options.update(options)
         self.options["experts"] = len(rows)
         if epilogue:
@@ -109,6 +110,11 @@ CASES = [
     Case("64 tokens", [70], gathered=1, **{"tile-n": 64}),
     Case("160 tokens", [170], gathered=1, k=65, **{"tile-n": 160}),
     Case("256 tokens, gated", [257], product_of_both, banks=2, k=65, gathered=1, **{"tile-n": 256}),
+    Case("dense, one row", [1], dense=1),
+    Case("dense, no rows", [0], dense=1),
+    Case("dense, tails of everything", [37], k=72, columns=300, dense=1, raster=2, **{"tile-n": 16}),
+    Case("dense, gated, f32", [25], product_of_both, banks=2, columns=70, dense=1, **{"tile-n": 24, "out-bits": 32}),
+    Case("dense, bias of f32", [16], plus_bias, columns=77, dense=1, **{"vector-bits": 32}),
     Case("bias of bf16", [5, 6], plus_bias, columns=77, **{"vector-bits": 16}),
     Case("bias of f32", [5, 6], plus_bias, columns=77, gathered=1, **{"vector-bits": 32, "out-bits": 32}),
     Case("relu", [9], relu, gathered=1),
@@ -156,7 +162,7 @@ class Data:
 
 
 class Run:
-    """A case's buffers on a machine, and its two launches."""
+    """A case's buffers on a machine, and its launches: of the tile map, unless rows are dense, and of the product."""
 
     def __init__(self, case, data, machine, blocks):
         self.case, self.data, self.machine, self.blocks = case, data, machine, blocks
@@ -168,7 +174,8 @@ class Run:
         self.tile_map = machine.add(self.tiles)
         self.out = np.full((max(data.total, 1), data.columns), 0x7FC1, np.uint32 if self.wide else np.uint16)
         self.out_address = machine.add(self.out)
-        self.params = self.weights() + self.tokens() + [self.tile_map] + self.vector() + [self.out_address]
+        tiles = data.total if o["dense"] else self.tile_map
+        self.params = self.weights() + self.tokens() + [tiles] + self.vector() + [self.out_address]
 
     def weights(self):
         data, box_rows = self.data, 128 if self.case.options["banks"] == 1 else 16
@@ -209,9 +216,7 @@ class Run:
         return self.out[: self.data.total]
 
 
-def run_case(case, machine, seed, blocks=3):
-    data = Data(case, seed)
-    run = Run(case, data, machine, blocks)
+def check_tiles(case, data, run, machine, seed):
     run.launch_tiles()
     machine.fetch(run.tile_map, run.tiles)
     plain = [
@@ -222,6 +227,13 @@ def run_case(case, machine, seed, blocks=3):
     tiles = run.tiles
     check(tiles[0] == len(plain) and tiles[4 : 4 + 4 * len(plain)].tolist() == list(itertools.chain(*plain)),
           case, seed, f"tile map {tiles.tolist()}, expected {plain}")
+
+
+def run_case(case, machine, seed, blocks=3):
+    data = Data(case, seed)
+    run = Run(case, data, machine, blocks)
+    if not case.options["dense"]:
+        check_tiles(case, data, run, machine, seed)
     run.launch_product()
     bits = run.fetch()
     writes = machine.writes_of(run.out_address)

@@ -38,6 +38,8 @@ struct GroupedMatmulKernelOptions {
   /// One bank, or two that the epilogue makes one number of: gate and up.
   int64_t banks = 1;
   bool gathered = false;
+  /// There is one expert, and all rows are its own: the kernel finds its tiles itself.
+  bool dense = false;
   /// Elements from one row to the next.
   int64_t tokenPitch = 0, bankPitch = 0, outPitch = 0;
   /// bf16 or f32.
@@ -82,6 +84,10 @@ struct KernelShape {
   int64_t getConsumerStride() const { return banks == 1 ? kTileWeights * 64 : 1024; }
 };
 
+/// Why kernels, which count rows, tiles and 16-byte pieces of tokens in 32 bits, cannot run a call of `rows` rows, or
+/// nothing.
+std::optional<std::string> findRowsObstacle(const KernelShape &shape, int64_t experts, int64_t rows);
+
 /// Registers per thread of the producer and of the consumers.
 struct RegisterSplit {
   int64_t producer, consumer;
@@ -92,7 +98,7 @@ struct RegisterSplit {
 /// Writes the kernel into `module`; its parameters in order are
 ///   a tensor map (128 bytes by value) of each bank: [experts, columns, K], box [1, KernelShape::getBoxRows(), 64];
 ///   gathered: tokens, indices; otherwise: a tensor map of the tokens: [rows, K], box [tokenTile, 64];
-///   the tile map; each vector; the output (pointers).
+///   the tile map or, where rows are dense, their number (i64); each vector; the output (pointers).
 /// All maps swizzle 128 bytes and fill with zeros what lies outside.
 FailureOr<LLVM::LLVMFuncOp> buildGroupedMatmulKernel(OpBuilder &builder, gpu::GPUModuleOp module,
                                                      const GroupedMatmulKernelOptions &options);

@@ -18,10 +18,11 @@ def LowerGroupedMatmulHopperPass : Pass<"moe-gpu-lower-grouped-matmul-hopper", "
     `[rows, N]`. The attribute counts `banks` and `vectors`, says whether rows are `gathered`, names the `epilogue`
     (a private function on f32), and knows either how many rows an expert has on average, `rows_per_expert`, or how many
     rows a call has at most, `max_rows`: then kernels for several tiles are compiled, and each call chooses by its rows.
-    The tile map needs 16 * (1 + ceil(rows / 8) + experts) bytes.
+    The tile map needs 16 * (1 + ceil(rows / 8) + experts) bytes. Where all rows are of one expert, the product is
+    `dense`: it has neither offsets nor a tile map, and in their place the number of rows, an index.
 
     The pass writes the function's body: tensor maps by `moe_gpu_tensor_map`, then two calls of `moe_gpu_launch`, the
-    first of which writes the tile map. The kernels appear in the gpu.module `moe_hopper`, each with its numbers in
+    first of which writes the tile map; a dense product has the second only. The kernels appear in the gpu.module `moe_hopper`, each with its numbers in
     `hopper.kernel`. A product that tensor cores cannot do is left alone, and a remark says why.
 
     ```mlir
@@ -54,7 +55,8 @@ def CallHopperProductsPass : Pass<"moe-gpu-call-hopper-products", "::mlir::Modul
     attribute `hopper.grouped_matmul` (see `moe-gpu-lower-grouped-matmul-hopper`); equal products share one. Rows in f32
     are rounded to bf16 first, to the nearest even, once for all products that read them. A result that only such
     products read is bf16 at once. Products that decide which experts are chosen stay in f32. A missed-optimisation
-    remark says which other product with banks in bf16 is left to the general kernels, and why.
+    remark says which other product with banks in bf16 or f16 is left to the general kernels, and why. A product whose offsets
+    are visibly 0 and a size of a tensor takes that size in their place.
 
     ```mlir
     %y = moe.grouped_matmul ins(%x : tensor<?x64xf32>) banks(%w : !moe.bank<tensor<8x96x64xbf16>>)
@@ -120,7 +122,7 @@ def JoinHopperKernelsPass : Pass<"moe-gpu-join-hopper-kernels", "::mlir::ModuleO
 def HopperKernelPass : Pass<"moe-gpu-hopper-kernel", "::mlir::ModuleOp"> {
   let summary = "Write one product kernel and its tile map kernel, for tests and reports";
   let description = [{
-    Appends the gpu.module `kernels` with the kernels `product` and `tile_map` for the options given.
+    Appends the gpu.module `kernels` with the kernels `product` and, unless rows are dense, `tile_map` for the options given.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect", "::mlir::LLVM::LLVMDialect",
                            "::mlir::NVVM::NVVMDialect", "::mlir::scf::SCFDialect"];
@@ -132,6 +134,7 @@ def HopperKernelPass : Pass<"moe-gpu-hopper-kernel", "::mlir::ModuleOp"> {
     Option<"stages", "stages", "int64_t", "4", "Stages of the ring">,
     Option<"banks", "banks", "int64_t", "1", "Matrices per expert: 1 or 2">,
     Option<"gathered", "gathered", "bool", "false", "Rows are gathered by index">,
+    Option<"dense", "dense", "bool", "false", "All rows are of one expert: no tile map">,
     Option<"outBits", "out-bits", "int64_t", "16", "16 for bf16, 32 for f32">,
     Option<"indexBits", "index-bits", "int64_t", "32", "Bits of indices and offsets">,
     Option<"vectorBits", "vector-bits", "int64_t", "0", "One vector per expert, of f32 (32) or bf16 (16); 0 for none">,

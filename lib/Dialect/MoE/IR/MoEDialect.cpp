@@ -40,7 +40,7 @@ static bool isKnownRole(StringRef role) {
       .Default(false);
 }
 
-/// Verifies `moe.name`, `moe.role` and `moe.window` on an argument or a result of a function.
+/// Verifies `moe.name`, `moe.role`, `moe.window` and `moe.extents` on an argument or a result of a function.
 static LogicalResult verifyValueAttribute(Operation *op, NamedAttribute attribute) {
   auto text = dyn_cast<StringAttr>(attribute.getValue());
   if (attribute.getName() == MoEDialect::kNameAttr)
@@ -56,6 +56,13 @@ static LogicalResult verifyValueAttribute(Operation *op, NamedAttribute attribut
     auto window = dyn_cast<IntegerAttr>(attribute.getValue());
     if (!window || !window.getType().isInteger(64) || window.getInt() < 1 || window.getInt() > INT32_MAX)
       return op->emitError("expected 'moe.window' to be a number of positions from 1 to 2147483647 (i64); got ")
+             << attribute.getValue();
+    return success();
+  }
+  if (attribute.getName() == MoEDialect::kExtentsAttr) {
+    auto numbers = dyn_cast<DenseI64ArrayAttr>(attribute.getValue());
+    if (!numbers || llvm::any_of(numbers.asArrayRef(), [](int64_t n) { return n < 0 || n > INT32_MAX; }))
+      return op->emitError("expected 'moe.extents' to be numbers from 0 to 2147483647, array<i64: ...>; got ")
              << attribute.getValue();
     return success();
   }

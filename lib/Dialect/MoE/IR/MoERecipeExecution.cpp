@@ -333,3 +333,16 @@ llvm::Error PanelsAttr::write(TensorReader &reader, Sink sink) const {
   return getPart().write(
       reader, [&](ArrayRef<char> bytes) { return packer.add(bytes); });
 }
+
+llvm::Error PadAttr::write(TensorReader &reader, Sink sink) const {
+  RankedTensorType type = getPart().getTensorType();
+  int64_t elementBytes = getElementBytes(type.getElementType());
+  uint64_t rowBytes = type.getShape().back() * elementBytes;
+  std::vector<char> padded(getSize() * elementBytes, 0);
+  BlockStream rows(rowBytes, [&](ArrayRef<char> row) {
+    llvm::copy(row, padded.begin());
+    return sink(padded);
+  });
+  return getPart().write(
+      reader, [&](ArrayRef<char> bytes) { return rows.add(bytes); });
+}

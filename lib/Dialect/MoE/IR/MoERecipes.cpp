@@ -237,6 +237,33 @@ RankedTensorType PanelsAttr::getTensorType() const {
 }
 
 //===----------------------------------------------------------------------===//
+// Padding
+//===----------------------------------------------------------------------===//
+
+namespace {
+RankedTensorType getPaddedType(RankedTensorType type, int64_t size) {
+  SmallVector<int64_t> shape(type.getShape());
+  shape.back() = size;
+  return withShape(type, shape);
+}
+} // namespace
+
+LogicalResult PadAttr::verify(EmitError emitError, RecipeAttrInterface part,
+                              int64_t size) {
+  RankedTensorType type = part.getTensorType();
+  if (type.getRank() < 1 || type.getShape().back() < 1)
+    return emitError() << "expected a part with rows to pad, got " << type;
+  if (size < type.getShape().back())
+    return emitError() << "expected a padded size of at least "
+                       << type.getShape().back() << ", got " << size;
+  return verifyTensorType(emitError, getPaddedType(type, size));
+}
+
+RankedTensorType PadAttr::getTensorType() const {
+  return getPaddedType(getPart().getTensorType(), getSize());
+}
+
+//===----------------------------------------------------------------------===//
 // Bank recipe
 //===----------------------------------------------------------------------===//
 

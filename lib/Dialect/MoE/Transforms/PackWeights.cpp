@@ -6,10 +6,10 @@
 //===----------------------------------------------------------------------===//
 
 #include "CostModel.h"
-#include "WeightFlow.h"
 
 #include "moe/Dialect/MoE/Transforms/Missed.h"
 #include "moe/Dialect/MoE/Transforms/Passes.h"
+#include "moe/Dialect/MoE/Transforms/WeightFlow.h"
 
 namespace mlir::moe {
 #define GEN_PASS_DEF_PACKWEIGHTSPASS

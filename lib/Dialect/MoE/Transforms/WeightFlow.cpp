@@ -4,7 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "WeightFlow.h"
+#include "moe/Dialect/MoE/Transforms/WeightFlow.h"
 
 #include "llvm/ADT/MapVector.h"
 

@@ -299,6 +299,15 @@ def MoE_PanelsAttr : MoE_Recipe<"Panels", "panels"> {
   let assemblyFormat = "`<` $part `,` struct($width) `>`";
   let genVerifyDecl = 1;
 }
+def MoE_PadAttr : MoE_Recipe<"Pad", "pad"> {
+  let summary = "the last dimension lengthened to `size` entries by zeros";
+  let description = [{
+    `#moe.pad<#moe.source<"w", tensor<8x36xbf16>>, size = 40>` makes `tensor<8x40xbf16>`: rows at multiples of 16 bytes.
+  }];
+  let parameters = (ins "::mlir::moe::RecipeAttrInterface":$part, "int64_t":$size);
+  let assemblyFormat = "`<` $part `,` struct($size) `>`";
+  let genVerifyDecl = 1;
+}
 def MoE_BankRecipeAttr : MoE_Attr<"BankRecipe", "bank_recipe"> {
   let summary = "one recipe per component of a bank";
   let parameters = (ins ArrayRefParameter<"::mlir::moe::RecipeAttrInterface">:$components);

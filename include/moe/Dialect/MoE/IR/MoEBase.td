@@ -40,6 +40,7 @@ def MoE_Dialect : Dialect {
     static constexpr llvm::StringLiteral kNameAttr = "moe.name";
     static constexpr llvm::StringLiteral kRoleAttr = "moe.role";
     static constexpr llvm::StringLiteral kWindowAttr = "moe.window";
+    static constexpr llvm::StringLiteral kExtentsAttr = "moe.extents";
     static constexpr llvm::StringLiteral kOffsetAttr = "moe.offset";
     static constexpr llvm::StringLiteral kTargetAttr = "moe.target";
     static constexpr llvm::StringLiteral kDeviceAttr = "moe.device";
