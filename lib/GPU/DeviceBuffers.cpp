@@ -1,12 +1,11 @@
 //===- DeviceBuffers.cpp - Buffers of kernels -----------------------------===//
 //
-// Implements moe-gpu-device-buffers: allocations leave kernels, for a thread's own memory or for a buffer with room for
-// every iteration.
+// Implements moe-gpu-device-buffers: allocations leave kernels, for a register or for a buffer with room for every
+// iteration.
 //
 //===----------------------------------------------------------------------===//
 
 #include "HostBound.h"
-#include "Phases.h"
 #include "moe/Conversion/LoopBuffers.h"
 #include "moe/GPU/Passes.h"
 
@@ -61,8 +60,8 @@ namespace {
 /// Moves the buffers of one kernel.
 class Mover {
 public:
-  Mover(scf::ParallelOp kernel, const HostValues &values, uint64_t maxLocalBytes)
-      : kernel(kernel), bound(kernel, values), values(values), maxLocalBytes(maxLocalBytes), builder(kernel) {}
+  Mover(scf::ParallelOp kernel, const HostValues &values)
+      : kernel(kernel), bound(kernel, values), values(values), builder(kernel) {}
 
   LogicalResult move(memref::AllocOp alloc);
 
@@ -75,7 +74,6 @@ private:
   scf::ParallelOp kernel;
   HostBound bound;
   const HostValues &values;
-  uint64_t maxLocalBytes;
   OpBuilder builder;
 };
 } // namespace
@@ -128,12 +126,11 @@ LogicalResult Mover::move(memref::AllocOp alloc) {
   MemRefType type = alloc.getType();
   if (!type.getLayout().isIdentity() || getElementBytes(type) == 0)
     return alloc.emitError("expected a buffer in a kernel to be contiguous numbers, got ") << type;
-  // A phase keeps single numbers only: they become registers, while local memory would be set aside for every thread of
-  // the launch and not only for the few that run the phase.
-  uint64_t most = getPhase(kernel) ? getElementBytes(type) : maxLocalBytes;
-  if (!type.hasStaticShape() || static_cast<uint64_t>(type.getNumElements() * getElementBytes(type)) > most)
+  // Single numbers become registers. An array would become local memory, which is set aside for every thread that the
+  // device can hold, and not only for those that need it.
+  if (!type.hasStaticShape() || type.getNumElements() > 1)
     return moveToBuffer(alloc);
-  // At the start of the iteration: local memory is of the thread, not of a round of an inner loop.
+  // At the start of the iteration: what is of the thread is not of a round of an inner loop.
   builder.setInsertionPointToStart(kernel.getBody());
   Value buffer = memref::AllocaOp::create(builder, alloc.getLoc(), type);
   alloc.replaceAllUsesWith(buffer);
@@ -143,8 +140,6 @@ LogicalResult Mover::move(memref::AllocOp alloc) {
 
 namespace {
 struct DeviceBuffersPass : moe::impl::DeviceBuffersPassBase<DeviceBuffersPass> {
-  using DeviceBuffersPassBase::DeviceBuffersPassBase;
-
   void runOnOperation() override {
     func::FuncOp function = getOperation();
     if (function.isExternal())
@@ -161,7 +156,7 @@ struct DeviceBuffersPass : moe::impl::DeviceBuffersPassBase<DeviceBuffersPass> {
     for (scf::ParallelOp kernel : getKernels(function)) {
       SmallVector<memref::AllocOp> allocs;
       kernel.walk([&](memref::AllocOp alloc) { allocs.push_back(alloc); });
-      Mover mover(kernel, values, maxLocalBytes);
+      Mover mover(kernel, values);
       for (memref::AllocOp alloc : allocs)
         if (failed(mover.move(alloc)))
           return signalPassFailure();

@@ -1,22 +1,22 @@
-// RUN: moe-opt %s --moe-gpu-device-buffers=max-local-bytes=64 --split-input-file --verify-diagnostics | FileCheck %s
+// RUN: moe-opt %s --moe-gpu-device-buffers --split-input-file --verify-diagnostics | FileCheck %s
 
-// Tests that a small buffer is the thread's own, and that a larger one has room for each iteration.
+// Tests that a single number is the thread's own, and that an array has room for each iteration.
 // CHECK-LABEL: func.func @sizes(
 // CHECK-SAME:    %[[N:[^:]+]]: index
 // CHECK:         %[[COUNT:.+]] = arith.maxsi %[[N]],
 // CHECK:         %[[BYTES:.+]] = arith.muli %[[COUNT]],
 // CHECK:         %[[ALL:.+]] = memref.alloc(%[[BYTES]]) {alignment = 128 : i64} : memref<?xi8>
 // CHECK:         scf.parallel
-// CHECK-DAG:       memref.alloca() : memref<4xf32>
+// CHECK-DAG:       memref.alloca() : memref<1xf32>
 // CHECK-DAG:       memref.view %[[ALL]][%{{.+}}][] : memref<?xi8> to memref<100xf32>
 func.func @sizes(%n: index, %x: f32) {
   %c0 = arith.constant 0 : index
   %c1 = arith.constant 1 : index
   scf.parallel (%i) = (%c0) to (%n) step (%c1) {
-    %small = memref.alloc() : memref<4xf32>
-    %large = memref.alloc() : memref<100xf32>
-    memref.store %x, %small[%c0] : memref<4xf32>
-    memref.store %x, %large[%c0] : memref<100xf32>
+    %single = memref.alloc() : memref<1xf32>
+    %array = memref.alloc() : memref<100xf32>
+    memref.store %x, %single[%c0] : memref<1xf32>
+    memref.store %x, %array[%c0] : memref<100xf32>
   }
   return
 }
@@ -80,22 +80,3 @@ func.func @unbounded(%a: memref<index>, %n: index, %x: f32) {
   return
 }
 
-// -----
-
-// Tests that a phase of a launch keeps single numbers only: the rest has room for each iteration.
-// CHECK-LABEL: func.func @phase(
-// CHECK:         memref.alloc(%{{.+}}) {alignment = 128 : i64} : memref<?xi8>
-// CHECK:         scf.parallel
-// CHECK-DAG:       memref.alloca() : memref<1xf32>
-// CHECK-DAG:       memref.view %{{.+}} : memref<?xi8> to memref<4xf32>
-func.func @phase(%n: index, %x: f32) {
-  %c0 = arith.constant 0 : index
-  %c1 = arith.constant 1 : index
-  scf.parallel (%i) = (%c0) to (%n) step (%c1) {
-    %single = memref.alloc() : memref<1xf32>
-    %several = memref.alloc() : memref<4xf32>
-    memref.store %x, %single[%c0] : memref<1xf32>
-    memref.store %x, %several[%c0] : memref<4xf32>
-  } {launch.phase = array<i64: 0, 16>}
-  return
-}

@@ -170,9 +170,9 @@ def SingleThreadsPass : Pass<"moe-gpu-single-threads", "::mlir::func::FuncOp"> {
 def DeviceBuffersPass : Pass<"moe-gpu-device-buffers", "::mlir::func::FuncOp"> {
   let summary = "Allocate the buffers of kernels before they are launched";
   let description = [{
-    A buffer of an iteration moves to the thread's own memory if its size is static and at most `max-local-bytes`. Any
-    other becomes part of one buffer allocated by the host, with room for every iteration. Where the size is known on
-    the device only, a bound that the host knows takes its place: an operand of a minimum, the end of a loop.
+    A buffer of one number becomes the thread's own, a register later on. Any other buffer of an iteration becomes part
+    of one that the host allocates, with room for every iteration, so that no kernel has local memory. Where the size is
+    known on the device only, a bound that the host knows takes its place: an operand of a minimum, the end of a loop.
 
     ```mlir
     scf.parallel (%i) = (%c0) to (%n) step (%c1) {
@@ -188,8 +188,6 @@ def DeviceBuffersPass : Pass<"moe-gpu-device-buffers", "::mlir::func::FuncOp"> {
     with `%bytes` enough for `%n` buffers of `%m` elements.
   }];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::memref::MemRefDialect"];
-  let options = [Option<"maxLocalBytes", "max-local-bytes", "uint64_t", "1024",
-                        "Largest buffer that may lie in a thread's own memory">];
 }
 
 def SinkLoadsPass : Pass<"moe-gpu-sink-loads", "::mlir::func::FuncOp"> {
