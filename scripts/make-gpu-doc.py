@@ -94,10 +94,9 @@ kind are among the others, with every n. This page is made from all kernels of a
 The general kernels read and write elements of 4 bytes (2 where something is stored in bf16), never 16 bytes at a time:
 neighbouring threads have neighbouring elements where the innermost loop allows it, and nothing else is done about it.
 
-By ptxas, where it is: no line C75xx, but C7508, which is printed; no spill, but for at most {known} bytes in gate and up with
-n = 256 and K up to {depth} (sizes of tests only); registers, at most {general} in general kernels, so that two blocks of 256
-threads fit a multiprocessor, and {product} in products, whose block has 384, with what `setmaxnreg` asks for within the
-{registers} registers there are; shared memory of at most {shared} bytes.
+By ptxas, where it is: no line C75xx, but C7508, which is printed; no spill; registers, at most {general} in general kernels,
+so that two blocks of 256 threads fit a multiprocessor, and {product} in products, whose block has 384, with what `setmaxnreg`
+asks for within the {registers} registers there are; shared memory of at most {shared} bytes.
 
 ## What ptxas says
 
@@ -174,9 +173,8 @@ def write_page(options):
             version, table = re.search(r"^(ptxas [\d.]+),.*?^(\| kernels .*)", file.read(), re.M | re.S).groups()
     page = PAGE.format(
         models=len(MODELS), systems=len(SYSTEMS), checkpoints=checkpoints, rows=systems,
-        cooperating=table_of_cooperating(needs), local=structure.LOCAL_BYTES, known=assembler.KNOWN_SPILL_BYTES,
-        depth=assembler.KNOWN_SPILL_DEPTH, general=assembler.GENERAL_REGISTERS, product=assembler.PRODUCT_REGISTERS,
-        registers=assembler.REGISTERS, shared=assembler.SHARED_BYTES, version=version)
+        cooperating=table_of_cooperating(needs), local=structure.LOCAL_BYTES, general=assembler.GENERAL_REGISTERS,
+        product=assembler.PRODUCT_REGISTERS, registers=assembler.REGISTERS, shared=assembler.SHARED_BYTES, version=version)
     with open(programs.PAGE, "w") as file:
         file.write(page + table)
 

@@ -12,8 +12,6 @@ REGISTERS = 65536
 GENERAL_REGISTERS = REGISTERS // (2 * 256)
 PRODUCT_REGISTERS = REGISTERS // 384 // 8 * 8
 SHARED_BYTES = 232448  # that a block can have
-# The one known spill: gate and up, gathered, with the largest tile and at most two steps of the ring.
-KNOWN_SPILL, KNOWN_SPILL_BYTES, KNOWN_SPILL_DEPTH = re.compile(r"product_\d+x\d+x(\d+)(?:_\d+)?_n256$"), 32, 128
 KERNEL = re.compile(
     r"Compiling entry function '(\w+)'.*?(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"
     r".*?Used (\d+) registers", re.S)
@@ -30,9 +28,9 @@ class Kernel:
         self.split = structure.registers_split(text) if structure.is_product(name) else None
 
     def problems(self):
-        if self.spilled > self.spill_limit():
+        if self.spilled:
             yield f"spills {self.spilled} bytes"
-        if self.stack > self.spill_limit() + -(-self.local // 8) * 8:
+        if self.stack > -(-self.local // 8) * 8:
             yield f"a stack of {self.stack} bytes beside {self.local} bytes of arrays"
         limit = PRODUCT_REGISTERS if self.split else GENERAL_REGISTERS
         if self.registers > limit:
@@ -42,17 +40,13 @@ class Kernel:
         if self.shared > SHARED_BYTES:
             yield f"{self.shared} bytes of shared memory, expected at most {SHARED_BYTES}"
 
-    def spill_limit(self):
-        known = KNOWN_SPILL.match(self.name)
-        return KNOWN_SPILL_BYTES if known and int(known.group(1)) <= KNOWN_SPILL_DEPTH else 0
 
-
-def assemble(ptxas, ptx, scratch, chip="sm_90a"):
+def assemble(ptxas, ptx, scratch):
     """The report on all kernels of a module; fails if a limit is passed or ptxas gave something up (C75xx)."""
     source = os.path.join(scratch, "assembled.ptx")
     with open(source, "w") as file:
         file.write(ptx)
-    command = [ptxas, f"-arch={chip}", "-v", source, "-o", os.path.join(scratch, "assembled.cubin")]
+    command = [ptxas, "-arch=sm_90a", "-v", source, "-o", os.path.join(scratch, "assembled.cubin")]
     done = subprocess.run(command, capture_output=True, text=True)
     said = done.stdout + done.stderr
     if done.returncode:
