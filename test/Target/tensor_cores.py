@@ -17,23 +17,32 @@ import tensors
 from product_numbers import Case, Data, Modelled, Run, compare, from_bf16, silu
 
 TOOLS, DRIVER, SCRATCH = sys.argv[1:]
-SOURCE = os.path.join(HERE, "Inputs", "bf16-layer.mlir")
-EXPERTS, K, COLUMNS, SLOTS, TILE = 4, 72, 40, 2, 8
-STAGES = 8
+EXPERTS, SLOTS, TILE, STAGES = 4, 2, 8, 8
+# Rows that are multiples of 16 bytes long, and rows that are not.
+SIZES = ((72, 40), (100, 20))
 
 
 def file(name):
     return os.path.join(SCRATCH, name)
 
 
-def compile_layer(*flags):
+def write_source(k, columns):
+    """The layer of Inputs/bf16-layer.mlir, of 72 and 40 columns, with other sizes."""
+    with open(os.path.join(HERE, "Inputs", "bf16-layer.mlir")) as source:
+        text = source.read()
+    with open(file("layer.mlir"), "w") as target:
+        target.write(re.sub(r"\b72x|(?<=x)72x", f"{k}x", re.sub(r"\b40x|(?<=x)40x", f"{columns}x", text)))
+
+
+def compile_layer(k, columns, *flags):
     random = np.random.default_rng(1)
-    shapes = {"router": (EXPERTS, K), "dense": (K, K), "gate": (EXPERTS, COLUMNS, K), "up": (EXPERTS, COLUMNS, K),
-              "down": (EXPERTS, K, COLUMNS)}
+    shapes = {"router": (EXPERTS, k), "dense": (k, k), "gate": (EXPERTS, columns, k), "up": (EXPERTS, columns, k),
+              "down": (EXPERTS, k, columns)}
     weights = {name: tensors.BF16(random.integers(-1, 2, shape)) for name, shape in shapes.items()}
     tensors.save(file("weights.safetensors"), weights)
-    subprocess.run([os.path.join(TOOLS, "moe-compile"), SOURCE, "--target=nvptx", f"--tile-n={TILE}",
+    subprocess.run([os.path.join(TOOLS, "moe-compile"), file("layer.mlir"), "--target=nvptx", f"--tile-n={TILE}",
                     f"--weights={file('weights.safetensors')}", *flags], check=True)
+    return {name: weight.bits for name, weight in weights.items()}
 
 
 def check(condition, *what):
@@ -41,12 +50,24 @@ def check(condition, *what):
         raise SystemExit(" ".join(map(str, what)))
 
 
-def run_host_code(tokens):
+def check_weights(weights, k):
+    """Banks lie in the file with rows at multiples of 16 bytes, the ends zero; the router's as they were."""
+    with open(file("layer.weights"), "rb") as stored:
+        data = stored.read()
+    for name, bits in weights.items():
+        columns = bits.shape[-1]
+        end = 0 if name == "router" else -columns % 8
+        padded = np.pad(bits, [(0, 0)] * (bits.ndim - 1) + [(0, end)])
+        check(padded.tobytes() in data, f"K = {k}: '{name}' is not in the file as expected")
+    print(f"K = {k}: weights as expected", flush=True)
+
+
+def run_host_code(tokens, k):
     """What the driver was asked for, as far as products are concerned."""
     log = file("log")
     if os.path.exists(log):
         os.remove(log)
-    np.save(file("x.npy"), np.zeros((tokens, K), np.float32))
+    np.save(file("x.npy"), np.zeros((tokens, k), np.float32))
     subprocess.run([file("layer"), "--function", "layer", "--inputs", file("x.npy"), "--outputs", file("y.npy"), "--driver",
                     DRIVER], check=True, env={**os.environ, "MOE_STAND_IN": f"log={log}"})
     with open(log) as lines:
@@ -54,23 +75,24 @@ def run_host_code(tokens):
     return [match.group(1) or match.group(0) for match in found if match]
 
 
-def check_host_code():
+def check_host_code(k, columns):
     """Two tensor maps for each product: of two banks, or of a bank and the rows. Grids depend on numbers of rows only; a
     dense product has no tile map, the launch of the plan writes that of the others."""
     for tokens in (0, 1, 9, 600):
         want = []
-        for experts, columns, k, rows, maps in ((EXPERTS, COLUMNS, K, tokens * SLOTS, [3, 3]),
-                                                (EXPERTS, K, COLUMNS, tokens * SLOTS, [3, 2]), (1, K, K, tokens, [3, 2])):
-            name = f"product_{experts}x{columns}x{k}_n{TILE}"
+        rows = tokens * SLOTS
+        products = ((EXPERTS, columns, k, rows, [3, 3]), (EXPERTS, k, columns, rows, [3, 2]), (1, k, k, tokens, [3, 2]))
+        for experts, outputs, depth, rows, maps in products:
+            name = f"product_{experts}x{outputs}x{depth}_n{TILE}"
             dense = experts == 1
             tiles = -(-rows // TILE) + (0 if dense else experts)
             shared = STAGES * (128 * 128 + TILE * 128) + 8 * 640 + 16 * STAGES
             want += [f"tensor map of {rank}" for rank in maps]
             if tiles:
                 want.append(f"{name} <{min(tiles, 132)}, 384, {shared}>")
-        got = run_host_code(tokens)
+        got = run_host_code(tokens, k)
         check(got == want, f"{tokens} tokens: got {got}, expected {want}")
-        print(f"{tokens} tokens: launches and tensor maps as expected", flush=True)
+        print(f"K = {k}, {tokens} tokens: launches and tensor maps as expected", flush=True)
 
 
 class Joined(Modelled):
@@ -96,24 +118,27 @@ def run_product(ptx, case, product):
     return data, run.fetch()
 
 
-def check_numbers():
+def check_numbers(k, columns):
     with open(file("layer.ptx")) as text:
         ptx = text.read()
     common = {"index-bits": 64, "tile-n": TILE, "stages": STAGES}
-    case = Case("down", [3, 0, 11, 1], k=COLUMNS, columns=K, **common, **{"out-bits": 32})
-    data, bits = run_product(ptx, case, f"product_{EXPERTS}x{K}x{COLUMNS}_n{TILE}")
+    case = Case("down", [3, 0, 11, 1], k=columns, columns=k, **common, **{"out-bits": 32})
+    data, bits = run_product(ptx, case, f"product_{EXPERTS}x{k}x{columns}_n{TILE}")
     compare(case, data, True, bits.view(np.float32).astype(np.float64), 5)
-    print("down: every output as expected")
-    case = Case("gate and up", [3, 0, 11, 1], silu, k=K, columns=COLUMNS, banks=2, gathered=1, **common)
-    data, bits = run_product(ptx, case, f"product_{EXPERTS}x{COLUMNS}x{K}_n{TILE}")
+    print(f"K = {columns}, down: every output as expected")
+    case = Case("gate and up", [3, 0, 11, 1], silu, k=k, columns=columns, banks=2, gathered=1, **common,
+                **{"out-pitch": columns + -columns % 8})
+    data, bits = run_product(ptx, case, f"product_{EXPERTS}x{columns}x{k}_n{TILE}")
     want, got = data.expected(case), from_bf16(bits).astype(np.float64)
     # Half a unit in the last place of bf16, and far less for the epilogue.
     check((np.abs(got - want) <= np.abs(want) * 2**-8 + 1e-5).all(), "gate and up: off by", np.abs(got - want).max())
-    print("gate and up: every output as expected")
+    print(f"K = {k}, gate and up: every output as expected")
 
 
 os.makedirs(SCRATCH, exist_ok=True)
-compile_layer("-o", file("layer"))
-compile_layer("--emit=ptx", "-o", file("layer.ptx"))
-check_host_code()
-check_numbers()
+for k, columns in SIZES:
+    write_source(k, columns)
+    check_weights(compile_layer(k, columns, "-o", file("layer")), k)
+    compile_layer(k, columns, "--emit=ptx", "-o", file("layer.ptx"))
+    check_host_code(k, columns)
+    check_numbers(k, columns)

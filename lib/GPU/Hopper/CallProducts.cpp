@@ -4,6 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "BankRows.h"
 #include "ProductFunction.h"
 
 #include "moe/Dialect/MoE/IR/MoE.h"
@@ -95,12 +96,8 @@ static std::optional<std::string> findProductObstacle(GroupedMatmulOp op, int64_
     return "expected banks of one component [experts, columns, K] of static size";
   if (!llvm::all_of(op.getBanks().getTypes(), [&](Type type) { return type == bank; }))
     return "expected banks of one type";
-  if (data.getDimSize(2) % 8 != 0)
-    return "expected rows of banks to be a multiple of 16 bytes long, got K = " + std::to_string(data.getDimSize(2));
-  Type rows = op.getRows().getType().getElementType();
-  if ((!rows.isF32() && !rows.isBF16()) || !op.getInit().getType().getElementType().isF32() ||
-      ShapedType::isDynamic(op.getRows().getType().getDimSize(1)))
-    return "expected rows of f32 or bf16 and a result of f32";
+  if (ShapedType::isDynamic(op.getRows().getType().getDimSize(1)))
+    return "expected rows of static length";
   for (Value vector : op.getVectors())
     if (Type type = cast<BankType>(vector.getType()).getData().getElementType(); !type.isF32() && !type.isBF16())
       return "expected vectors of f32 or bf16";
@@ -124,12 +121,15 @@ namespace {
 /// Makes calls of the products of a module. Equal products share a function.
 class ProductCalls {
 public:
-  ProductCalls(ModuleOp module, int64_t maxTokens) : symbols(module), module(module), maxTokens(maxTokens) {}
+  ProductCalls(ModuleOp module, int64_t maxTokens)
+      : symbols(module), module(module), maxTokens(maxTokens), weights(module, getPadding()) {}
 
   void collect();
   void replaceAll();
 
 private:
+  bool giveUp(GroupedMatmulOp op);
+  void padBanks();
   bool isReadInBF16(GroupedMatmulOp op);
   Value round(Value rows);
   Value buildTileMap(OpBuilder &builder, GroupedMatmulOp op);
@@ -142,6 +142,7 @@ private:
   SymbolTable symbols;
   ModuleOp module;
   int64_t maxTokens;
+  WeightFlow weights;
   llvm::SetVector<GroupedMatmulOp> products;
   llvm::DenseMap<Value, Value> rounded;             ///< rows in bf16
   llvm::StringMap<FlatSymbolRefAttr> epilogues;     ///< by their text
@@ -157,10 +158,37 @@ void ProductCalls::collect() {
       reportMissed(op, kPass, "not on tensor cores: " + *obstacle);
       return;
     }
+    products.insert(op);
+    for (OpOperand &bank : op.getBanksMutable())
+      if (needsPadding(bank.get().getType()))
+        weights.addReader(bank);
+  });
+  padBanks();
+  for (GroupedMatmulOp op : products)
     remark::passed(op->getLoc(), remark::RemarkOpts::name(op->getName().getStringRef()).category(kPass))
         << "on tensor cores";
-    products.insert(op);
-  });
+}
+
+/// Whether the rows of a bank would have to be padded, and cannot be.
+bool ProductCalls::giveUp(GroupedMatmulOp op) {
+  if (llvm::all_of(op.getBanks(), [&](Value bank) {
+        return !needsPadding(bank.getType()) || weights.isConvertible(bank);
+      }))
+    return false;
+  for (OpOperand &bank : op.getBanksMutable())
+    weights.removeReader(bank);
+  reportMissed(op, kPass,
+               "not on tensor cores: K = " + Twine(op.getRows().getType().getDimSize(1)) +
+                   " is no multiple of 8, and a bank, which does not come from a global with a recipe, cannot be "
+                   "padded");
+  return true;
+}
+
+/// Gives banks rows at multiples of 16 bytes. The products are no valid operations from here on until they are calls.
+void ProductCalls::padBanks() {
+  weights.solve([&] { return products.remove_if([&](GroupedMatmulOp op) { return giveUp(op); }); });
+  IRRewriter rewriter(module.getContext());
+  weights.convert(rewriter);
 }
 
 /// Whether the result can be bf16 at once: nothing of the init is kept, and all that reads it would round it.
@@ -168,35 +196,41 @@ bool ProductCalls::isReadInBF16(GroupedMatmulOp op) {
   if (!op.getInit().getDefiningOp<tensor::EmptyOp>() || op->use_empty())
     return false;
   return llvm::all_of(op->getUses(), [&](OpOperand &use) {
-    if (isa<tensor::DimOp>(use.getOwner()))
-      return true;
+    // The number of columns may become another.
+    if (auto dim = dyn_cast<tensor::DimOp>(use.getOwner()))
+      return dim.getConstantIndex() == 0;
     auto reader = dyn_cast<GroupedMatmulOp>(use.getOwner());
     return reader && products.contains(reader) && &use == &reader.getRowsMutable();
   });
 }
 
-/// `rows` in bf16, rounded once for all products that read them.
+/// `rows` in bf16 at multiples of 16 bytes, made once for all products that read them. What lies between is not
+/// written.
 Value ProductCalls::round(Value rows) {
-  auto type = cast<RankedTensorType>(rows.getType());
-  if (type.getElementType().isBF16())
-    return rows;
   Value &result = rounded[rows];
   if (result)
     return result;
   OpBuilder builder(module.getContext());
   builder.setInsertionPointAfterValue(rows);
   Location loc = rows.getLoc();
-  Value empty =
-      tensor::EmptyOp::create(builder, loc, tensor::getMixedSizes(builder, loc, rows), builder.getBF16Type());
-  AffineMap identity = builder.getMultiDimIdentityMap(type.getRank());
-  SmallVector<utils::IteratorType> iterators(type.getRank(), utils::IteratorType::parallel);
-  result = linalg::GenericOp::create(builder, loc, empty.getType(), rows, empty, ArrayRef{identity, identity},
-                                     iterators,
+  int64_t columns = cast<RankedTensorType>(rows.getType()).getDimSize(1), pitch = getRowPitch(columns);
+  SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(builder, loc, rows);
+  SmallVector<OpFoldResult> zeros(2, builder.getIndexAttr(0)), ones(2, builder.getIndexAttr(1));
+  Value all = tensor::EmptyOp::create(builder, loc, ArrayRef<OpFoldResult>{sizes[0], builder.getIndexAttr(pitch)},
+                                      builder.getBF16Type());
+  Value init = all;
+  if (pitch != columns)
+    init = tensor::ExtractSliceOp::create(builder, loc, all, zeros, sizes, ones);
+  AffineMap identity = builder.getMultiDimIdentityMap(2);
+  SmallVector<utils::IteratorType> iterators(2, utils::IteratorType::parallel);
+  result = linalg::GenericOp::create(builder, loc, init.getType(), rows, init, ArrayRef{identity, identity}, iterators,
                                      [](OpBuilder &b, Location loc, ValueRange x) {
                                        Value narrow = arith::TruncFOp::create(b, loc, b.getBF16Type(), x[0]);
                                        linalg::YieldOp::create(b, loc, narrow);
                                      })
                .getResult(0);
+  if (pitch != columns)
+    result = tensor::InsertSliceOp::create(builder, loc, result, all, zeros, sizes, ones);
   return result;
 }
 
@@ -248,6 +282,8 @@ DictionaryAttr ProductCalls::describe(GroupedMatmulOp op) {
   NamedAttrList entries;
   entries.append("banks", builder.getI64IntegerAttr(op.getBanks().size()));
   entries.append("vectors", builder.getI64IntegerAttr(op.getVectors().size()));
+  if (int64_t k = op.getRows().getType().getDimSize(1); getRowPitch(k) != k)
+    entries.append("k", builder.getI64IntegerAttr(k));
   entries.append("max_rows", builder.getI64IntegerAttr(getMaxRows(op, maxTokens)));
   if (op.getIndices())
     entries.append("gathered", builder.getUnitAttr());
@@ -263,7 +299,8 @@ DictionaryAttr ProductCalls::describe(GroupedMatmulOp op) {
 func::FuncOp ProductCalls::buildFunction(GroupedMatmulOp op, ValueRange arguments, DictionaryAttr description) {
   OpBuilder builder(module.getContext());
   ArrayRef<int64_t> shape = cast<BankType>(op.getBanks().front().getType()).getData().getShape();
-  std::string name = ("product_" + Twine(shape[0]) + "x" + Twine(shape[1]) + "x" + Twine(shape[2])).str();
+  int64_t k = op.getRows().getType().getDimSize(1);
+  std::string name = ("product_" + Twine(shape[0]) + "x" + Twine(shape[1]) + "x" + Twine(k)).str();
   auto type = builder.getFunctionType(arguments.getTypes(), arguments.back().getType());
   auto function = func::FuncOp::create(builder, module.getLoc(), name, type);
   function.setPrivate();
@@ -305,11 +342,13 @@ void ProductCalls::replace(GroupedMatmulOp op) {
   else
     arguments.append({op.getOffsets(), buildTileMap(builder, op)});
   bool narrow = isReadInBF16(op);
-  if (narrow)
-    arguments.push_back(tensor::EmptyOp::create(
-        builder, op.getLoc(), tensor::getMixedSizes(builder, op.getLoc(), op.getInit()), builder.getBF16Type()));
-  else
+  if (narrow) {
+    SmallVector<OpFoldResult> sizes = tensor::getMixedSizes(builder, op.getLoc(), op.getInit());
+    sizes[1] = builder.getIndexAttr(getRowPitch(op.getInit().getType().getDimSize(1)));
+    arguments.push_back(tensor::EmptyOp::create(builder, op.getLoc(), sizes, builder.getBF16Type()));
+  } else {
     arguments.push_back(op.getInit());
+  }
   Value result = func::CallOp::create(builder, op.getLoc(), getFunction(op, arguments), arguments).getResult(0);
   if (!narrow)
     return op.getResult().replaceAllUsesWith(result);

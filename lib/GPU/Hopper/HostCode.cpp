@@ -94,9 +94,11 @@ Value HostCode::buildMap(unsigned argument, ArrayRef<int64_t> box) {
   int64_t pitch = *getPitch(type);
   SmallVector<Value> sizes, strides, boxes;
   for (int64_t dim = type.getRank() - 1; dim >= 0; --dim) {
+    // What lies between rows is outside.
+    int64_t extent = dim == type.getRank() - 1 ? product.k : type.getDimSize(dim);
     // An empty buffer has no map; nothing is read of it.
     Value size = type.isDynamicDim(dim) ? arith::MaxSIOp::create(b, loc, rows(argument), constant(i64, 1)).getResult()
-                                        : constant(i64, type.getDimSize(dim));
+                                        : constant(i64, extent);
     sizes.push_back(size);
     boxes.push_back(constant(i32, box[dim]));
   }

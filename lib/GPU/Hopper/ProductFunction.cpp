@@ -21,6 +21,7 @@ LogicalResult Product::read(func::FuncOp source) {
   };
   banks = getCount("banks", 1);
   vectors = getCount("vectors", 0);
+  k = getCount("k", 0);
   gathered = attr.contains("gathered");
   dense = attr.contains("dense");
   mapped = attr.contains(kMappedEntry);
@@ -30,7 +31,11 @@ LogicalResult Product::read(func::FuncOp source) {
   maxRows = getCount("max_rows", 0);
   if ((rowsPerExpert > 0) == (maxRows > 0))
     return source.emitError() << "expected either 'rows_per_expert' or 'max_rows' above 0 in '" << kProductAttr << "'";
-  return verify();
+  if (failed(verify()))
+    return failure();
+  if (!attr.contains("k"))
+    k = getType(0).getDimSize(1);
+  return success();
 }
 
 LogicalResult Product::verify() {
@@ -79,8 +84,8 @@ std::optional<std::string> hopper::fillOptions(Product &product, GroupedMatmulKe
   MemRefType tokens = product.getType(0), bank = product.getType(product.getBank(0)),
              out = product.getType(product.getOut());
   options.name = product.function.getName().str();
-  options.k = tokens.getDimSize(1);
-  options.columns = out.getDimSize(1);
+  options.k = product.k;
+  options.columns = bank.getDimSize(1);
   options.banks = product.banks;
   options.gathered = product.gathered;
   options.dense = product.dense;
@@ -94,7 +99,9 @@ std::optional<std::string> hopper::fillOptions(Product &product, GroupedMatmulKe
   for (int64_t other = 0; other < product.banks; ++other)
     if (product.getType(product.getBank(other)) != bank)
       return "expected banks of one type";
-  if (!bank.hasStaticShape() || bank.getDimSize(2) != options.k || bank.getDimSize(1) != options.columns)
+  bool matches = bank.getDimSize(2) == tokens.getDimSize(1) && options.k <= tokens.getDimSize(1) &&
+                 options.columns <= out.getDimSize(1);
+  if (!bank.hasStaticShape() || !matches)
     return "expected banks of static size that match tokens and output";
   std::optional<int64_t> pitches[] = {getPitch(tokens), getPitch(bank), getPitch(out)};
   if (!llvm::all_of(pitches, [](auto pitch) { return pitch.has_value(); }))

@@ -23,6 +23,8 @@ constexpr llvm::StringLiteral kMappedEntry = "mapped";
 struct Product {
   func::FuncOp function;
   int64_t banks = 1, vectors = 0;
+  /// Elements that are summed over; rows of tokens and banks may be longer.
+  int64_t k = 0;
   bool gathered = false;
   /// All rows are of one expert: their number stands in place of offsets and tile map.
   bool dense = false;

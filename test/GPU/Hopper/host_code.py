@@ -38,6 +38,8 @@ func.func private @down(memref<?x{K}xbf16>, memref<{EXPERTS}x{COLUMNS}x{K}xbf16>
   attributes {{llvm.emit_c_interface, hopper.grouped_matmul = {{vectors = 1, epilogue = @plus, max_rows = {LARGEST}}}}}
 func.func private @project(memref<?x{K}xbf16>, memref<1x{COLUMNS}x{K}xbf16>, index, memref<?x{COLUMNS}xf32>)
   attributes {{llvm.emit_c_interface, hopper.grouped_matmul = {{dense, max_rows = {LARGEST}}}}}
+func.func private @padded(memref<?x40xbf16>, memref<1x20x40xbf16>, index, memref<?x24xbf16>)
+  attributes {{llvm.emit_c_interface, hopper.grouped_matmul = {{dense, k = 36, max_rows = {LARGEST}}}}}
 """
 STUBS = """
 #include <stdint.h>
@@ -164,6 +166,19 @@ def check_dense(host, rows, tile):
     print(f"project of {rows}: {tile} tokens a tile, every output as expected", flush=True)
 
 
+def check_padded(host, rows):
+    """What lies between rows is NaN, is not read, and is not written."""
+    case = Case("padded", [rows], k=36, columns=20)
+    data, memory = Data(case, seed=3), Memory()
+    out = np.full((rows, 24), 0x7FC1, np.uint16)
+    tokens, bank = (descriptor(memory, data.padded(array)) for array in (data.tokens, data.banks[0]))
+    host.call("padded", memory, [tokens, bank, rows, descriptor(memory, out)])
+    compare(case, data, False, from_bf16(out[:, :20]).astype(np.float64), seed=3)
+    if not (out[:, 20:] == 0x7FC1).all():
+        raise SystemExit("padded: something between the rows of the output was written")
+    print(f"padded of {rows}: every output as expected", flush=True)
+
+
 def main():
     with tempfile.TemporaryDirectory() as folder:
         host = Host(folder)
@@ -173,6 +188,7 @@ def main():
             check(host, function, [70, 0, 130, 1], 64)
         for rows, tile in (0, 8), (1, 8), (21, 32), (100, 128):
             check_dense(host, rows, tile)
+        check_padded(host, 19)
 
 
 if __name__ == "__main__":

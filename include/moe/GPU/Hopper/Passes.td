@@ -12,18 +12,21 @@ include "mlir/Pass/PassBase.td"
 def LowerGroupedMatmulHopperPass : Pass<"moe-gpu-lower-grouped-matmul-hopper", "::mlir::ModuleOp"> {
   let summary = "Run grouped products on the tensor cores of Hopper";
   let description = [{
-    A private function without a body, or with one that only returns, that has the attribute `hopper.grouped_matmul` stands for one grouped product on
-    device memory. Its arguments are the tokens `[rows, K]`; where rows are gathered, their indices; one or two banks
-    `[experts, N, K]`; vectors `[experts, N]`; the offsets `[experts + 1]`; a tile map `[bytes]`; the output
-    `[rows, N]`. The attribute counts `banks` and `vectors`, says whether rows are `gathered`, names the `epilogue`
-    (a private function on f32), and knows either how many rows an expert has on average, `rows_per_expert`, or how many
-    rows a call has at most, `max_rows`: then kernels for several tiles are compiled, and each call chooses by its rows.
-    The tile map needs 16 * (1 + ceil(rows / 8) + experts) bytes. Where all rows are of one expert, the product is
-    `dense`: it has neither offsets nor a tile map, and in their place the number of rows, an index.
+    A private function without a body, or with one that only returns, that has the attribute `hopper.grouped_matmul`
+    stands for one grouped product on device memory. Its arguments are the tokens `[rows, K]`; where rows are
+    gathered, their indices; one or two banks `[experts, N, K]`; vectors `[experts, N]`; the offsets `[experts + 1]`;
+    a tile map `[bytes]`; the output `[rows, N]`. The attribute counts `banks` and `vectors`, says whether rows are
+    `gathered` and that only `k` elements of rows of tokens and banks count, where they are longer, names the
+    `epilogue` (a private function on f32), and knows either how many rows an expert has on average,
+    `rows_per_expert`, or how many rows a call has at most, `max_rows`: then kernels for several tiles are compiled,
+    and each call chooses by its rows. The tile map needs 16 * (1 + ceil(rows / 8) + experts) bytes. Where all rows
+    are of one expert, the product is `dense`: it has neither offsets nor a tile map, and in their place the number of
+    rows, an index.
 
     The pass writes the function's body: tensor maps by `moe_gpu_tensor_map`, then two calls of `moe_gpu_launch`, the
-    first of which writes the tile map; a dense product has the second only. The kernels appear in the gpu.module `moe_hopper`, each with its numbers in
-    `hopper.kernel`. A product that tensor cores cannot do is left alone, and a remark says why.
+    first of which writes the tile map; a dense product has the second only. The kernels appear in the gpu.module
+    `moe_hopper`, each with its numbers in `hopper.kernel`. A product that tensor cores cannot do is left alone, and a
+    remark says why.
 
     ```mlir
     func.func private @up(memref<?x64xbf16>, memref<?xi32>, memref<8x96x64xbf16>, memref<8x96x64xbf16>, memref<9xi32>,
@@ -55,8 +58,10 @@ def CallHopperProductsPass : Pass<"moe-gpu-call-hopper-products", "::mlir::Modul
     attribute `hopper.grouped_matmul` (see `moe-gpu-lower-grouped-matmul-hopper`); equal products share one. Rows in f32
     are rounded to bf16 first, to the nearest even, once for all products that read them. A result that only such
     products read is bf16 at once. Products that decide which experts are chosen stay in f32. A missed-optimisation
-    remark says which other product with banks in bf16 or f16 is left to the general kernels, and why. A product whose offsets
-    are visibly 0 and a size of a tensor takes that size in their place.
+    remark says which other product with banks in bf16 or f16 is left to the general kernels, and why. A product whose
+    offsets are visibly 0 and a size of a tensor takes that size in their place. Rows of a bank that are no multiple of
+    16 bytes long get zeros at their ends, in the recipe of its global, and rows of tokens lie as far apart; the function
+    knows `k`.
 
     ```mlir
     %y = moe.grouped_matmul ins(%x : tensor<?x64xf32>) banks(%w : !moe.bank<tensor<8x96x64xbf16>>)
