@@ -32,7 +32,7 @@ SHOWN_BY = {
     "*_plan": "`test/GPU/routing-blocks.test`: its PTX on a modelled machine, blocks arriving in any order; in the tests above, as "
               "blocks of one thread on the CPU",
 }
-PTXAS_TABLE = "| kernels | number | registers | producer/consumer | shared memory | arrays | spilled |\n"
+PTXAS_TABLE = "| kernels | number | registers | producer/consumer | shared memory | spilled |\n"
 PAGE = """# Programs for GPUs
 
 What each checkpoint of `test/Models` and each system of `test/Systems` is when it is compiled for sm_90a. This page is
@@ -88,8 +88,7 @@ kind are among the others, with every n. This page is made from all kernels of a
 - `wgmma` in every product of experts in bf16, of the shape of its tile, and none in any other kernel; none, no approximation
   and no flushing of subnormal numbers in f32;
 - TMA for weights, copies of 16 bytes for gathered rows, and results stored by 16 bytes wherever their rows allow it;
-- no local memory, but for arrays of at most {local} bytes in two kinds of kernels: the experts chosen so far in the choice of
-  experts, and sums of one row in attention. Their indices are known at run time only.
+- no local memory.
 
 The general kernels read and write elements of 4 bytes (2 where something is stored in bf16), never 16 bytes at a time:
 neighbouring threads have neighbouring elements where the innermost loop allows it, and nothing else is done about it.
@@ -100,7 +99,7 @@ asks for within the {registers} registers there are; shared memory of at most {s
 
 ## What ptxas says
 
-{version}, all kernels of the checkpoints above: smallest to largest, bytes. Local memory is what arrays of the program take.
+{version}, all kernels of the checkpoints above: smallest to largest, bytes.
 
 """
 
@@ -114,7 +113,7 @@ def kind_of(kernel):
     """Where a kernel stands in the table: an order and a title."""
     if match := structure.PRODUCT.match(kernel.name):
         return 4, int(match.group(4)), f"products, n = {match.group(4)}"
-    for number, (pattern, title) in enumerate(((r"_n\d+_tiles$", "lists of tiles"), (r"_select(_\d+)?$", "choice of experts"),
+    for number, (pattern, title) in enumerate(((r"_n\d+_tiles$", "lists of tiles"), (r"_(select|plan)(_\d+)?$", "routing"),
                                                (r"_attention(_\d+)?$", "attention"), ("", "other general kernels"))):
         if re.search(pattern, kernel.name):
             return (3, 0, 1, 2)[number], 0, title
@@ -122,12 +121,12 @@ def kind_of(kernel):
 
 
 def table_of_ptxas(report):
-    lines = [PTXAS_TABLE, "| --- | --- | --- | --- | --- | --- | --- |\n"]
+    lines = [PTXAS_TABLE, "| --- | --- | --- | --- | --- | --- |\n"]
     for kind in sorted({kind_of(kernel) for kernel in report}):
         group = [kernel for kernel in report if kind_of(kernel) == kind]
         splits = sorted({"/".join(map(str, kernel.split)) for kernel in group if kernel.split})
         lines.append(f"| {kind[2]} | {len(group)} | {span([kernel.registers for kernel in group])} | {', '.join(splits)} | "
-                     f"{span([kernel.shared for kernel in group])} | {span([kernel.local for kernel in group])} | "
+                     f"{span([kernel.shared for kernel in group])} | "
                      f"{span([kernel.spilled for kernel in group])} |\n")
     return "".join(lines)
 
@@ -173,7 +172,7 @@ def write_page(options):
             version, table = re.search(r"^(ptxas [\d.]+),.*?^(\| kernels .*)", file.read(), re.M | re.S).groups()
     page = PAGE.format(
         models=len(MODELS), systems=len(SYSTEMS), checkpoints=checkpoints, rows=systems,
-        cooperating=table_of_cooperating(needs), local=structure.LOCAL_BYTES, general=assembler.GENERAL_REGISTERS,
+        cooperating=table_of_cooperating(needs), general=assembler.GENERAL_REGISTERS,
         product=assembler.PRODUCT_REGISTERS, registers=assembler.REGISTERS, shared=assembler.SHARED_BYTES, version=version)
     with open(programs.PAGE, "w") as file:
         file.write(page + table)

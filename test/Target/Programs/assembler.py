@@ -24,14 +24,13 @@ class Kernel:
         self.name, self.registers, self.stack = name, int(registers), int(stack)
         self.spilled = max(int(stores), int(loads))
         self.shared = structure.shared_bytes(text)
-        self.local = structure.local_bytes(text)
         self.split = structure.registers_split(text) if structure.is_product(name) else None
 
     def problems(self):
         if self.spilled:
             yield f"spills {self.spilled} bytes"
-        if self.stack > -(-self.local // 8) * 8:
-            yield f"a stack of {self.stack} bytes beside {self.local} bytes of arrays"
+        if self.stack:
+            yield f"a stack of {self.stack} bytes"
         limit = PRODUCT_REGISTERS if self.split else GENERAL_REGISTERS
         if self.registers > limit:
             yield f"{self.registers} registers, expected at most {limit}"

@@ -14,7 +14,6 @@ BROKEN = [
     ("results one by one", PRODUCT, "st.global.v4.b32", "st.global.b32"),
     ("rows by 8 bytes", PRODUCT, "], 16, ", "], 8, "),
     ("an array", PRODUCT, "\n{\n", "\n{\n\t.local .align 4 .b8 __local_depot0[64];\n"),
-    ("a large array", GENERAL, "\n{\n", "\n{\n\t.local .align 4 .b8 __local_depot0[512];\n"),
     ("a stray wgmma", GENERAL, "\n{\n", "\n{\n\twgmma.fence.sync.aligned;\n"),
 ]
 
