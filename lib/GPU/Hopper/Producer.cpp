@@ -95,9 +95,9 @@ static void buildGather(const DeviceBuilder &d, const KernelContext &kernel, con
   const KernelShape &shape = kernel.shape;
   Value chunk = buildGatherPlace(d, kernel.thread, 0).chunk;
   Value bytes = buildChunkBytes(d, shape, block, chunk);
-  // What starts beyond the row must not be an address beyond the tokens.
+  // What starts beyond the row must not be an address beyond the tokens: the beginning of the row stands for it.
   Value inside = d.less(d.constant(0), bytes);
-  Value depth = d.select(inside, d.mul(block, kBlockDepth / 8), d.constant(0));
+  Value depth = d.select(inside, d.mul(block, kBlockDepth / 8), d.sub(d.constant(0), chunk));
   Value base = d.bytes(kernel.shared, d.add(kernel.stageOffset(d, stage), shape.getWeightBytes()));
   auto pieces = LLVM::LLVMArrayType::get(d.b.getI8Type(), 16);
   for (auto [number, copy] : llvm::enumerate(copies)) {

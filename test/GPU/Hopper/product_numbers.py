@@ -98,6 +98,7 @@ CASES = [
     Case("K of 1", [4, 3], k=1),
     Case("odd K and columns", [9], k=129, columns=7, gathered=1),
     Case("gathered", [8, 11, 0, 2], k=200, gathered=1, stages=5),
+    Case("gathered, K below a stage", [10], k=12, gathered=1),
     Case("gathered, 64-bit indices", [13], k=64, gathered=1, **{"index-bits": 64}),
     Case("more steps than stages", [12], k=200, stages=3, gathered=1, **{"tile-n": 16}),
     Case("several tiles of columns", [9, 2], columns=300, raster=3, gathered=1),
@@ -138,6 +139,8 @@ class Data:
         self.offsets = np.concatenate([[0], np.cumsum(case.rows)]).astype(np.int64)
         source = 2 * self.total + 1 if o["gathered"] else max(self.total, 1)
         self.indices = random.integers(0, source, self.total)
+        # Behind the last token lies nothing that may be touched.
+        self.indices[-1:] = source - 1
         limit = 1 if case.epilogue not in APPROXIMATE else 2
         draw = lambda *shape: random.integers(-limit, limit + 1, shape).astype(np.float32)
         self.tokens = draw(source, self.k)
