@@ -7,7 +7,8 @@
 #out = affine_map<(m, n, k) -> (m, n)>
 
 // Elementwise; the third has an extent of its own.
-// CHECK: func.func @sum(%{{[a-z0-9]+}}: tensor<?x4xf32> {moe.extents = array<i64: 1>},
+// CHECK-LABEL: func.func @sum(
+// CHECK-SAME: %{{[a-z0-9]+}}: tensor<?x4xf32> {moe.extents = array<i64: 1>},
 // CHECK-SAME: %{{[a-z0-9]+}}: tensor<?x4xf32> {moe.extents = array<i64: 1>}, %{{[a-z0-9]+}}: tensor<?xf32>)
 func.func @sum(%x: tensor<?x4xf32>, %y: tensor<?x4xf32>, %z: tensor<?xf32>) -> (tensor<?x4xf32>, tensor<?xf32>) {
   %sum = arith.addf %x, %y : tensor<?x4xf32>
@@ -15,7 +16,8 @@ func.func @sum(%x: tensor<?x4xf32>, %y: tensor<?x4xf32>, %z: tensor<?xf32>) -> (
 }
 
 // A product: the sum's extent, and the rows by way of the number that the result is made with.
-// CHECK: func.func @product(%{{[a-z0-9]+}}: tensor<?x?xf32> {moe.extents = array<i64: 0, 1>},
+// CHECK-LABEL: func.func @product(
+// CHECK-SAME: %{{[a-z0-9]+}}: tensor<?x?xf32> {moe.extents = array<i64: 0, 1>},
 // CHECK-SAME: %{{[a-z0-9]+}}: tensor<4x?xf32> {moe.extents = array<i64: 0, 1>})
 func.func @product(%x: tensor<?x?xf32>, %w: tensor<4x?xf32>) -> tensor<?x4xf32> {
   %zero = arith.constant 0.0 : f32
@@ -29,7 +31,8 @@ func.func @product(%x: tensor<?x?xf32>, %w: tensor<4x?xf32>) -> tensor<?x4xf32> 
 }
 
 // A choice and what it reads, but not a capacity, whose extent counts groups.
-// CHECK: func.func @choice(%{{[a-z0-9]+}}: tensor<?x8xf32> {moe.extents = array<i64: 1>},
+// CHECK-LABEL: func.func @choice(
+// CHECK-SAME: %{{[a-z0-9]+}}: tensor<?x8xf32> {moe.extents = array<i64: 1>},
 // CHECK-SAME: %{{[a-z0-9]+}}: tensor<?xi32> {moe.extents = array<i64: 1>}, %{{[a-z0-9]+}}: tensor<?xi32> {moe.extents = array<i64: 1>},
 // CHECK-SAME: %{{[a-z0-9]+}}: tensor<?xi32>)
 func.func @choice(%logits: tensor<?x8xf32>, %k: tensor<?xi32>, %groups: tensor<?xi32>, %room: tensor<?xi32>)
@@ -43,7 +46,8 @@ func.func @choice(%logits: tensor<?x8xf32>, %k: tensor<?xi32>, %groups: tensor<?
 }
 
 // Decisions of sequences are as many as there are sequences; a routing's parts are equal to one another.
-// CHECK: func.func @given(%{{[a-z0-9]+}}: tensor<?x4xf32> {moe.extents = array<i64: 1>},
+// CHECK-LABEL: func.func @given(
+// CHECK-SAME: %{{[a-z0-9]+}}: tensor<?x4xf32> {moe.extents = array<i64: 1>},
 // CHECK-SAME: {moe.extents = array<i64: 2>}, %{{[a-z0-9]+}}: tensor<?xi32> {moe.extents = array<i64: 1>})
 func.func @given(%x: tensor<?x4xf32>, %routing: !moe.routing<? x 8, slots = 2, scope = sequence>,
                  %sequences: tensor<?xi32>)
@@ -59,7 +63,8 @@ func.func @given(%x: tensor<?x4xf32>, %routing: !moe.routing<? x 8, slots = 2, s
 }
 
 // Each call of a function has extents of its own, and what a branch asks for may not be met.
-// CHECK: func.func @calls(%{{[a-z0-9]+}}: tensor<?xf32> {moe.extents = array<i64: 1>},
+// CHECK-LABEL: func.func @calls(
+// CHECK-SAME: %{{[a-z0-9]+}}: tensor<?xf32> {moe.extents = array<i64: 1>},
 // CHECK-SAME: %{{[a-z0-9]+}}: tensor<?xf32> {moe.extents = array<i64: 1>}, %{{[a-z0-9]+}}: tensor<?xf32> {moe.extents = array<i64: 2>},
 // CHECK-SAME: %{{[a-z0-9]+}}: tensor<?xf32> {moe.extents = array<i64: 2>})
 func.func @calls(%a: tensor<?xf32>, %b: tensor<?xf32>, %c: tensor<?xf32>, %d: tensor<?xf32>)
