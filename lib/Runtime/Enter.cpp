@@ -150,7 +150,10 @@ void moe_gpu_launch(uint32_t kernel, int64_t blocks, void **parameters) {
     stream->launch(kernel, blocks, parameters);
 }
 
-void *moe_gpu_ticket(void) { return currentStream().ticket(); }
+void *moe_gpu_ticket(void) {
+  DeviceStream *stream = currentStream();
+  return stream ? stream->ticket() : nullptr;
+}
 
 void moe_gpu_tensor_map(void *map, void *memory, uint32_t element,
                         uint32_t rank, const uint64_t *sizes,
