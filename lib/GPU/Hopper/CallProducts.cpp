@@ -67,14 +67,24 @@ static std::optional<std::string> findEpilogueObstacle(GroupedMatmulOp op) {
   return std::nullopt;
 }
 
+/// Whether the host computes `number` without reading a tensor: from sizes, and from what a caller passes.
+static bool isOfHost(Value number) {
+  if (auto argument = dyn_cast<BlockArgument>(number)) {
+    auto function = dyn_cast<func::FuncOp>(argument.getOwner()->getParentOp());
+    return function && function.isPublic();
+  }
+  Operation *op = number.getDefiningOp();
+  return isa<tensor::DimOp>(op) || matchPattern(op, m_Constant()) ||
+         (isa<arith::AddIOp, arith::SubIOp>(op) && llvm::all_of(op->getOperands(), isOfHost));
+}
+
 /// The number of rows, as the host knows it, where all rows are of one group; else null.
 static Value getDenseRows(GroupedMatmulOp op) {
   auto ends = op.getOffsets().getDefiningOp<tensor::FromElementsOp>();
   if (!ends || op.getGroups() != 1 || !matchPattern(ends.getElements()[0], m_Zero()))
     return {};
   Value rows = ends.getElements()[1];
-  bool known = rows.getDefiningOp<tensor::DimOp>() || matchPattern(rows, m_Constant());
-  return known && rows.getType().isIndex() ? rows : Value();
+  return rows.getType().isIndex() && isOfHost(rows) ? rows : Value();
 }
 
 /// Rows of a call: those of its tokens, once for each slot of a plan.

@@ -55,20 +55,21 @@ func.func @dense(%x: tensor<?x64xf32>, %a: !moe.bank<tensor<1x40x64xbf16>>, %b: 
 }
 
 // Tests that the number of rows stands for offsets and tile map where the offsets say that all rows are of one group, and
-// that others keep both.
+// the host knows how many; that others keep both.
 // CHECK-LABEL: func.func @all_rows(
-// CHECK-SAME: %[[X:[^:]+]]: tensor<?x64xf32>
 // CHECK: %[[ROWS:.+]] = linalg.generic
-// CHECK: %[[N:.+]] = tensor.dim %[[X]]
-// CHECK-NEXT: tensor.from_elements
+// CHECK: %[[N:.+]] = arith.subi
+// CHECK: tensor.from_elements
 // CHECK-NOT: tensor.empty
 // CHECK: call @product_1x24x64(%[[ROWS]], %{{.+}}, %[[N]], %{{.+}})
 // CHECK: call @product_1x24x64_0(%[[ROWS]], %{{.+}}, %{{.+}}, %{{.+}}, %{{.+}})
-func.func @all_rows(%x: tensor<?x64xf32>, %a: !moe.bank<tensor<1x24x64xbf16>>, %m: index, %init: tensor<?x24xf32>)
-    -> (tensor<?x24xf32>, tensor<?x24xf32>) {
+func.func @all_rows(%x: tensor<?x64xf32>, %a: !moe.bank<tensor<1x24x64xbf16>>, %first: index, %sizes: tensor<1xindex>,
+    %init: tensor<?x24xf32>) -> (tensor<?x24xf32>, tensor<?x24xf32>) {
   %c0 = arith.constant 0 : index
+  %m = tensor.extract %sizes[%c0] : tensor<1xindex>
   %n = tensor.dim %x, %c0 : tensor<?x64xf32>
-  %all = tensor.from_elements %c0, %n : tensor<2xindex>
+  %rest = arith.subi %n, %first : index
+  %all = tensor.from_elements %c0, %rest : tensor<2xindex>
   %some = tensor.from_elements %c0, %m : tensor<2xindex>
   %y = moe.grouped_matmul ins(%x : tensor<?x64xf32>) banks(%a : !moe.bank<tensor<1x24x64xbf16>>)
     groups(%all : tensor<2xindex>) outs(%init : tensor<?x24xf32>) -> tensor<?x24xf32>

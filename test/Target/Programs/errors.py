@@ -7,7 +7,7 @@ import shutil
 
 from programs import Failure, Program, assembler, check_page, harness, launches, structure
 
-PRODUCT, GENERAL = "product_4x40x72_n64", "layer_select"
+PRODUCT, GENERAL = "product_4x40x72_n64", "layer_plan"
 BROKEN = [
     ("another tile's wgmma", PRODUCT, "m64n64k16", "m64n32k16"),
     ("weights by other copies", PRODUCT, "cp.async.bulk.tensor", "cp.async.bulk"),
