@@ -28,7 +28,6 @@ SYSTEMS = sorted(glob.glob(os.path.join(ROOT, "test", "Systems", "*", "*.mlir"))
 SHOWN_BY = {
     "product_ExNxK_nT": "`test/GPU/Hopper/product-numbers.test`: its PTX on a modelled machine; its index arithmetic as code "
                         "of the CPU, `index-functions.test`",
-    "product_ExNxK_nT_tiles": "the same two",
     "*_plan": "`test/GPU/routing-blocks.test`: its PTX on a modelled machine, blocks arriving in any order; in the tests above, as "
               "blocks of one thread on the CPU",
 }
@@ -113,10 +112,10 @@ def kind_of(kernel):
     """Where a kernel stands in the table: an order and a title."""
     if match := structure.PRODUCT.match(kernel.name):
         return 4, int(match.group(4)), f"products, n = {match.group(4)}"
-    for number, (pattern, title) in enumerate(((r"_n\d+_tiles$", "lists of tiles"), (r"_(select|plan)(_\d+)?$", "routing"),
+    for number, (pattern, title) in enumerate(((r"_(select|plan)(_\d+)?$", "routing"),
                                                (r"_attention(_\d+)?$", "attention"), ("", "other general kernels"))):
         if re.search(pattern, kernel.name):
-            return (3, 0, 1, 2)[number], 0, title
+            return number, 0, title
     return None
 
 
