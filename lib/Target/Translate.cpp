@@ -118,6 +118,8 @@ void moe::optimizeProgram(llvm::Module &module, llvm::TargetMachine &machine) {
   // Loops that are worth it are vector code already, in an order that may not change.
   tuning.LoopVectorization = false;
   tuning.SLPVectorization = false;
+  // A thread of a GPU hides latency by its neighbours; short loops written out in full need more registers than it has.
+  tuning.LoopUnrolling = !machine.getTargetTriple().isNVPTX();
   llvm::PassBuilder builder(&machine, tuning);
   builder.registerModuleAnalyses(modules);
   builder.registerCGSCCAnalyses(components);
