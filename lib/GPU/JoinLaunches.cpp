@@ -67,7 +67,8 @@ static OpFoldResult findRow(Value memref, OpFoldResult first) {
 
 /// The buffers of `kernel`, or nothing where an operation does what is not followed.
 static std::optional<Member> describe(scf::ParallelOp kernel) {
-  Member member{kernel};
+  Member member;
+  member.kernel = kernel;
   Value index = kernel.getInductionVars().front();
   WalkResult walk = kernel.walk([&](Operation *op) {
     auto load = dyn_cast<memref::LoadOp>(op);

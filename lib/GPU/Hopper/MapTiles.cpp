@@ -159,7 +159,6 @@ Value TileMap::build(ArrayRef<TileClass> classes) {
 
 /// The launch that writes `offsets`, a plan's, or nothing.
 static std::optional<PlanLaunch> findPlan(Value offsets) {
-  std::optional<int64_t> number;
   for (Operation *user : offsets.getUsers()) {
     auto store = dyn_cast<memref::StoreOp>(user);
     scf::ParallelOp kernel = store && store.getMemref() == offsets ? getKernelOf(user) : scf::ParallelOp();
