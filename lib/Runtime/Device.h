@@ -7,6 +7,7 @@
 #include "moe/Runtime/Runtime.h"
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -127,10 +128,10 @@ public:
   /// Throws the first error since the last check; `function` is what ran.
   void check(const char *function);
 
-  /// Records what is queued until endCapture instead of running it.
-  void beginCapture() noexcept;
-  /// Null after an error.
-  std::unique_ptr<DeviceGraph> endCapture() noexcept;
+  /// Records what `queue` queues instead of running it. Throws what it throws,
+  /// and an error of the device in the name of `function`.
+  std::unique_ptr<DeviceGraph> capture(const char *function,
+                                       const std::function<void()> &queue);
 
   /// Memory of the host that the device copies to and from by itself.
   void *allocateHost(size_t bytes); ///< throws
@@ -149,6 +150,8 @@ public:
 private:
   bool failed(cuda::Result result, const char *doing, const char *what = "");
   cuda::Event recordEvent();
+  void beginCapture() noexcept;
+  std::unique_ptr<DeviceGraph> endCapture() noexcept; ///< null after an error
 
   Device &device;
   cuda::Stream stream = nullptr;

@@ -149,6 +149,21 @@ void DeviceStream::launch(const DeviceGraph &graph) noexcept {
     failed(device.driver.cuGraphLaunch(graph.graph, stream), "launch a graph");
 }
 
+std::unique_ptr<DeviceGraph>
+DeviceStream::capture(const char *function,
+                      const std::function<void()> &queue) {
+  beginCapture();
+  try {
+    queue();
+  } catch (...) {
+    endCapture();
+    throw;
+  }
+  std::unique_ptr<DeviceGraph> graph = endCapture();
+  check(function);
+  return graph;
+}
+
 void DeviceStream::beginCapture() noexcept {
   // Other sessions may allocate meanwhile, this thread may not.
   if (error == success)

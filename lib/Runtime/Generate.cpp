@@ -62,15 +62,7 @@ void DecodeGraph::step() {
 }
 
 void DecodeGraph::capture() {
-  session.stream->beginCapture();
-  try {
-    step();
-  } catch (...) {
-    session.stream->endCapture();
-    throw;
-  }
-  graph = session.stream->endCapture();
-  session.stream->check(function.name);
+  graph = session.stream->capture(function.name, [&] { step(); });
 }
 
 /// The first step of a session runs as it is: it takes the work space that a

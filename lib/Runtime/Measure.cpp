@@ -67,15 +67,7 @@ public:
 
   /// From here on `run` replays what one launch queues.
   void capture() {
-    session.stream->beginCapture();
-    try {
-      launch();
-    } catch (...) {
-      session.stream->endCapture();
-      throw;
-    }
-    graph = session.stream->endCapture();
-    session.stream->check(function.name);
+    graph = session.stream->capture(function.name, [&] { launch(); });
   }
 
   void run() {

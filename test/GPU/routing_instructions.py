@@ -4,14 +4,6 @@ import re
 from ptx_instructions import in_float, instruction, mask
 
 
-@instruction(r"(min|max)\.([su])64")
-def _(p, m, o, where):
-    x, y = (f"({p.value(v)} & {mask(64)})" for v in o[1:])
-    if m.group(2) == "s":
-        x, y = f"signed({x}, 64)", f"signed({y}, 64)"
-    return f"{p.register(o[0])} = {m.group(1)}({x}, {y}) & {mask(64)}"
-
-
 @instruction(r"cvt\.u(16|32|64)\.u(16|32|64)")
 def _(p, m, o, where):
     return f"{p.register(o[0])} = {p.value(o[1])} & {mask(min(int(m.group(1)), int(m.group(2))))}"
@@ -33,12 +25,6 @@ def _(p, m, o, where):
 @instruction(r"mul\.hi\.u64")
 def _(p, m, o, where):
     return f"{p.register(o[0])} = ({p.value(o[1])} & {mask(64)}) * ({p.value(o[2])} & {mask(64)}) >> 64"
-
-
-@instruction(r"(div|rem)\.u64")
-def _(p, m, o, where):
-    sign = "//" if m.group(1) == "div" else "%"
-    return f"{p.register(o[0])} = ({p.value(o[1])} & {mask(64)}) {sign} ({p.value(o[2])} & {mask(64)})"
 
 
 @instruction(r"mad\.lo\.s64")

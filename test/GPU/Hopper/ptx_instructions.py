@@ -123,18 +123,19 @@ def _(p, m, o, where):
     return f"{p.register(o[0])} = ({x} * {y} + {p.value(o[3])}) & {mask(64)}"
 
 
-@instruction(r"(div|rem)\.u32")
+@instruction(r"(div|rem)\.u(32|64)")
 def _(p, m, o, where):
-    sign = "//" if m.group(1) == "div" else "%"
-    return f"{p.register(o[0])} = {p.value(o[1])} {sign} ({p.value(o[2])} & {mask(32)})"
+    sign, bits = "//" if m.group(1) == "div" else "%", mask(int(m.group(2)))
+    return f"{p.register(o[0])} = ({p.value(o[1])} & {bits}) {sign} ({p.value(o[2])} & {bits})"
 
 
-@instruction(r"(min|max)\.([su])32")
+@instruction(r"(min|max)\.([su])(32|64)")
 def _(p, m, o, where):
-    x, y = (f"{p.value(v)} & {mask(32)}" for v in o[1:])
+    width = int(m.group(3))
+    x, y = (f"{p.value(v)} & {mask(width)}" for v in o[1:])
     if m.group(2) == "s":
-        x, y = f"signed({x}, 32)", f"signed({y}, 32)"
-    return f"{p.register(o[0])} = {m.group(1)}({x}, {y}) & {mask(32)}"
+        x, y = f"signed({x}, {width})", f"signed({y}, {width})"
+    return f"{p.register(o[0])} = {m.group(1)}({x}, {y}) & {mask(width)}"
 
 
 @instruction(r"bfe\.u32")

@@ -59,7 +59,8 @@ def CallHopperProductsPass : Pass<"moe-gpu-call-hopper-products", "::mlir::Modul
     are rounded to bf16 first, to the nearest even, once for all products that read them. A result that only such
     products read is bf16 at once. Products that decide which experts are chosen stay in f32. A missed-optimisation
     remark says which other product with banks in bf16 or f16 is left to the general kernels, and why. A product whose
-    offsets are visibly 0 and a size of a tensor takes that size in their place. Rows of a bank that are no multiple of
+    offsets are visibly 0 and a number that the host computes from sizes and from what callers of the program pass takes
+    that number in their place. Rows of a bank that are no multiple of
     16 bytes long get zeros at their ends, in the recipe of its global, and rows of tokens lie as far apart; the function
     knows `k`.
 
